@@ -1,0 +1,1 @@
+"""Redis, PostgreSQL and ClickHouse, spawned locally from installed wheels."""

@@ -1,0 +1,138 @@
+"""Every setting of Aegis: environment, `.env` and the running instance's own file -> one frozen object.
+
+The only module that reads the environment. Order, first wins: environment variables; `.env` in the working folder;
+`<data dir>/instance.env`, which `aegis up` writes so that commands beside it find its ports and secrets; the defaults below.
+
+Names of the original system (DATABASE_URL, CLICKHOUSE_HOST, REDIS_PORT, JWT_SECRET, ...) are honoured as they are;
+everything else is AEGIS_<NAME>. `docs/settings.md` lists them, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from topics.errors import Refused
+
+INSTANCE_FILE = "instance.env"
+
+
+def _named(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Durations end in `_s` (seconds), sizes in `_bytes`."""
+
+    model_config = SettingsConfigDict(env_prefix="AEGIS_", extra="ignore", frozen=True, populate_by_name=True)
+
+    # Where things live.
+    data_dir: Path = Field(Path(".aegis"), description="folder of the embedded services' data and of run-time files")
+    host: str = Field("127.0.0.1", description="address that HTTP servers listen on")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(3000, description="HTTP port of the gateway, or of everything in `aegis up`")
+    query_port: Annotated[int, Field(ge=0, le=65535)] = Field(3001, description="HTTP port of `aegis query` on its own")
+    worker_port: Annotated[int, Field(ge=0, le=65535)] = Field(3002, description="port of the worker's /health and /metrics")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much the processes say on standard error")
+
+    # The transport.
+    transport: str | None = Field(None, description="redis://host:port/db; by default made of REDIS_HOST and REDIS_PORT")
+    redis_host: str = Field("127.0.0.1", validation_alias=_named("REDIS_HOST"), description="Redis host")
+    redis_port: int = Field(6379, validation_alias=_named("REDIS_PORT"), ge=1, le=65535, description="Redis port")
+    redis_maxmemory_bytes: int = Field(1 << 30, ge=64 << 20, description="memory bound of the embedded Redis (noeviction)")
+    redis_appendfsync: Literal["always", "everysec"] = Field(
+        "everysec", description="embedded Redis: `always` survives a power cut at each answer, `everysec` may lose its last second"
+    )
+    partitions: int = Field(4, ge=1, le=256, description="partitions of a topic that is created now")
+    lease_s: float = Field(4.0, ge=1.0, le=60.0, description="how long a silent worker keeps its partitions")
+    commit_interval_s: float = Field(0.03, ge=0.005, le=5.0, description="how soon finished work is committed")
+
+    # The stores.
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://aegis@127.0.0.1:5432/aegis"), validation_alias=_named("DATABASE_URL"), description="control-plane PostgreSQL"
+    )
+    clickhouse_host: str = Field("127.0.0.1", validation_alias=_named("CLICKHOUSE_HOST"), description="ClickHouse host, or http://host:port")
+    clickhouse_port: int = Field(8123, validation_alias=_named("CLICKHOUSE_PORT"), ge=1, le=65535, description="ClickHouse HTTP port")
+    clickhouse_database: str = Field(
+        "aegis", validation_alias=_named("CLICKHOUSE_DATABASE"), pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="ClickHouse database"
+    )
+    clickhouse_user: str = Field("default", validation_alias=_named("CLICKHOUSE_USER"), description="ClickHouse user")
+    clickhouse_password: SecretStr = Field(SecretStr(""), validation_alias=_named("CLICKHOUSE_PASSWORD"), description="ClickHouse password")
+    timescale_host: str = Field("127.0.0.1", validation_alias=_named("TIMESCALE_HOST"), description="TimescaleDB host")
+    timescale_port: int = Field(5433, validation_alias=_named("TIMESCALE_PORT"), ge=1, le=65535, description="TimescaleDB port")
+    timescale_database: str = Field("aegis", validation_alias=_named("TIMESCALE_DATABASE"), description="TimescaleDB database")
+    timescale_user: str = Field("aegis", validation_alias=_named("TIMESCALE_USER"), description="TimescaleDB user")
+    timescale_password: SecretStr = Field(SecretStr(""), validation_alias=_named("TIMESCALE_PASSWORD"), description="TimescaleDB password")
+    retention: Literal["on", "off"] = Field("on", description="`off` switches deletion by age off, for tests")
+
+    # Secrets.
+    jwt_secret: SecretStr | None = Field(None, validation_alias=_named("JWT_SECRET"), description="signs the query API's tokens, 32 bytes or more")
+    master_key: SecretStr | None = Field(None, description="64 hex digits; encrypts the secrets of API keys in the control plane")
+
+    # The gateway.
+    timestamp_window_s: int = Field(300, ge=1, le=3600, description="how far x-timestamp may be off, either way")
+    body_bytes_max: int = Field(5 << 20, ge=1024, le=64 << 20, description="largest request body")
+    stream_bytes_max: int = Field(256 << 20, ge=1 << 20, description="most unread bytes of one topic before the gateway answers 503")
+    key_refresh_s: float = Field(1.0, ge=0.1, le=60.0, description="how often a gateway rereads the API keys")
+
+    # The agents.
+    normalizer_enabled: bool = Field(True, validation_alias=_named("NORMALIZER_ENABLED"), description="whether workers run the normalize agents")
+    block_rows_max: int = Field(50_000, ge=1, le=1_000_000, description="rows of one ClickHouse block")
+    block_bytes_max: int = Field(32 << 20, ge=1 << 20, le=1 << 30, description="bytes of one ClickHouse block")
+    block_age_s: float = Field(0.5, ge=0.01, le=30.0, description="longest that a row waits for its block to fill")
+
+    @field_validator("master_key")
+    @classmethod
+    def _is_hex_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if len(text) != 64 or any(c not in "0123456789abcdefABCDEF" for c in text):
+                raise ValueError("must be 64 hex digits (32 bytes); make one with `openssl rand -hex 32`")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < 32:
+            raise ValueError("must be 32 bytes or more; make one with `openssl rand -hex 32`")
+        return value
+
+    @field_validator("transport")
+    @classmethod
+    def _is_redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("redis://"):
+            raise ValueError("must start with redis:// (the Kafka transport is not part of this version)")
+        return value
+
+    @cached_property
+    def transport_url(self) -> str:
+        """Where topics live, as one URL."""
+        return self.transport or f"redis://{self.redis_host}:{self.redis_port}/0"
+
+
+def load_settings(data_dir: Path | None = None) -> Settings:
+    """Read the settings; `data_dir` (a command-line option) wins over AEGIS_DATA_DIR.
+
+    Raises `Refused` naming each setting that is not acceptable and why.
+    """
+    try:
+        folder = data_dir or Settings(_env_file=".env").data_dir  # type: ignore[call-arg]
+        settings = Settings(_env_file=(folder / INSTANCE_FILE, ".env"))  # type: ignore[call-arg]
+    except ValidationError as exc:
+        lines = [f"{_setting_name(str(e['loc'][0]))}: {e['msg']}" for e in exc.errors()]
+        raise Refused("cannot start: " + "; ".join(lines), code="bad_setting") from exc
+    return settings if data_dir is None else settings.model_copy(update={"data_dir": data_dir})
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for the children that `aegis up` starts."""
+    return dict(os.environ)
+
+
+def _setting_name(field: str) -> str:
+    """`master_key` -> AEGIS_MASTER_KEY; `JWT_SECRET` stays as it is."""
+    return field if field.isupper() else f"AEGIS_{field.upper()}"

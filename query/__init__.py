@@ -1,0 +1,1 @@
+"""The way out: questions over HTTP -> answers from the stores."""

@@ -1,0 +1,1 @@
+"""What a store answers, and the clients of the stores."""
