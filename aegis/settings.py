@@ -34,18 +34,29 @@ class Settings(BaseSettings):
     # Where things live.
     data_dir: Path = Field(Path(".aegis"), description="folder of the embedded services' data and of run-time files")
     host: str = Field("127.0.0.1", description="address that HTTP servers listen on")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(3000, description="HTTP port of the gateway, or of everything in `aegis up`")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        3000, description="HTTP port of the gateway, or of everything in `aegis up`"
+    )
     query_port: Annotated[int, Field(ge=0, le=65535)] = Field(3001, description="HTTP port of `aegis query` on its own")
-    worker_port: Annotated[int, Field(ge=0, le=65535)] = Field(3002, description="port of the worker's /health and /metrics")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much the processes say on standard error")
+    worker_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        3002, description="port of the worker's /health and /metrics"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="how much the processes say on standard error"
+    )
 
     # The transport.
-    transport: str | None = Field(None, description="redis://host:port/db; by default made of REDIS_HOST and REDIS_PORT")
+    transport: str | None = Field(
+        None, description="redis://host:port/db; by default made of REDIS_HOST and REDIS_PORT"
+    )
     redis_host: str = Field("127.0.0.1", validation_alias=_named("REDIS_HOST"), description="Redis host")
     redis_port: int = Field(6379, validation_alias=_named("REDIS_PORT"), ge=1, le=65535, description="Redis port")
-    redis_maxmemory_bytes: int = Field(1 << 30, ge=64 << 20, description="memory bound of the embedded Redis (noeviction)")
+    redis_maxmemory_bytes: int = Field(
+        1 << 30, ge=64 << 20, description="memory bound of the embedded Redis (noeviction)"
+    )
     redis_appendfsync: Literal["always", "everysec"] = Field(
-        "everysec", description="embedded Redis: `always` survives a power cut at each answer, `everysec` may lose its last second"
+        "everysec",
+        description="embedded Redis: `always` survives a power cut at each answer, `everysec` may lose its last second",
     )
     partitions: int = Field(4, ge=1, le=256, description="partitions of a topic that is created now")
     lease_s: float = Field(4.0, ge=1.0, le=60.0, description="how long a silent worker keeps its partitions")
@@ -53,34 +64,59 @@ class Settings(BaseSettings):
 
     # The stores.
     database_url: SecretStr = Field(
-        SecretStr("postgresql://aegis@127.0.0.1:5432/aegis"), validation_alias=_named("DATABASE_URL"), description="control-plane PostgreSQL"
+        SecretStr("postgresql://aegis@127.0.0.1:5432/aegis"),
+        validation_alias=_named("DATABASE_URL"),
+        description="control-plane PostgreSQL",
     )
-    clickhouse_host: str = Field("127.0.0.1", validation_alias=_named("CLICKHOUSE_HOST"), description="ClickHouse host, or http://host:port")
-    clickhouse_port: int = Field(8123, validation_alias=_named("CLICKHOUSE_PORT"), ge=1, le=65535, description="ClickHouse HTTP port")
+    clickhouse_host: str = Field(
+        "127.0.0.1", validation_alias=_named("CLICKHOUSE_HOST"), description="ClickHouse host, or http://host:port"
+    )
+    clickhouse_port: int = Field(
+        8123, validation_alias=_named("CLICKHOUSE_PORT"), ge=1, le=65535, description="ClickHouse HTTP port"
+    )
     clickhouse_database: str = Field(
-        "aegis", validation_alias=_named("CLICKHOUSE_DATABASE"), pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="ClickHouse database"
+        "aegis",
+        validation_alias=_named("CLICKHOUSE_DATABASE"),
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        description="ClickHouse database",
     )
     clickhouse_user: str = Field("default", validation_alias=_named("CLICKHOUSE_USER"), description="ClickHouse user")
-    clickhouse_password: SecretStr = Field(SecretStr(""), validation_alias=_named("CLICKHOUSE_PASSWORD"), description="ClickHouse password")
+    clickhouse_password: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("CLICKHOUSE_PASSWORD"), description="ClickHouse password"
+    )
     timescale_host: str = Field("127.0.0.1", validation_alias=_named("TIMESCALE_HOST"), description="TimescaleDB host")
-    timescale_port: int = Field(5433, validation_alias=_named("TIMESCALE_PORT"), ge=1, le=65535, description="TimescaleDB port")
-    timescale_database: str = Field("aegis", validation_alias=_named("TIMESCALE_DATABASE"), description="TimescaleDB database")
+    timescale_port: int = Field(
+        5433, validation_alias=_named("TIMESCALE_PORT"), ge=1, le=65535, description="TimescaleDB port"
+    )
+    timescale_database: str = Field(
+        "aegis", validation_alias=_named("TIMESCALE_DATABASE"), description="TimescaleDB database"
+    )
     timescale_user: str = Field("aegis", validation_alias=_named("TIMESCALE_USER"), description="TimescaleDB user")
-    timescale_password: SecretStr = Field(SecretStr(""), validation_alias=_named("TIMESCALE_PASSWORD"), description="TimescaleDB password")
+    timescale_password: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("TIMESCALE_PASSWORD"), description="TimescaleDB password"
+    )
     retention: Literal["on", "off"] = Field("on", description="`off` switches deletion by age off, for tests")
 
     # Secrets.
-    jwt_secret: SecretStr | None = Field(None, validation_alias=_named("JWT_SECRET"), description="signs the query API's tokens, 32 bytes or more")
-    master_key: SecretStr | None = Field(None, description="64 hex digits; encrypts the secrets of API keys in the control plane")
+    jwt_secret: SecretStr | None = Field(
+        None, validation_alias=_named("JWT_SECRET"), description="signs the query API's tokens, 32 bytes or more"
+    )
+    master_key: SecretStr | None = Field(
+        None, description="64 hex digits; encrypts the secrets of API keys in the control plane"
+    )
 
     # The gateway.
     timestamp_window_s: int = Field(300, ge=1, le=3600, description="how far x-timestamp may be off, either way")
     body_bytes_max: int = Field(5 << 20, ge=1024, le=64 << 20, description="largest request body")
-    stream_bytes_max: int = Field(256 << 20, ge=1 << 20, description="most unread bytes of one topic before the gateway answers 503")
+    stream_bytes_max: int = Field(
+        256 << 20, ge=1 << 20, description="most unread bytes of one topic before the gateway answers 503"
+    )
     key_refresh_s: float = Field(1.0, ge=0.1, le=60.0, description="how often a gateway rereads the API keys")
 
     # The agents.
-    normalizer_enabled: bool = Field(True, validation_alias=_named("NORMALIZER_ENABLED"), description="whether workers run the normalize agents")
+    normalizer_enabled: bool = Field(
+        True, validation_alias=_named("NORMALIZER_ENABLED"), description="whether workers run the normalize agents"
+    )
     block_rows_max: int = Field(50_000, ge=1, le=1_000_000, description="rows of one ClickHouse block")
     block_bytes_max: int = Field(32 << 20, ge=1 << 20, le=1 << 30, description="bytes of one ClickHouse block")
     block_age_s: float = Field(0.5, ge=0.01, le=30.0, description="longest that a row waits for its block to fill")

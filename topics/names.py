@@ -1,8 +1,8 @@
 """Topic and consumer-group names: the way of the data in one place.
 
-    <signal>.raw   request bodies as accepted by the gateway, one message a request   (topics/raw.py)
-    <signal>       normalized columns, one Arrow record batch a message               (topics/log_columns.py)
-    dead_letters   what can never succeed, with its reason                            (topics/dead_letters.py)
+<signal>.raw   request bodies as accepted by the gateway, one message a request   (topics/raw.py)
+<signal>       normalized columns, one Arrow record batch a message               (topics/log_columns.py)
+dead_letters   what can never succeed, with its reason                            (topics/dead_letters.py)
 """
 
 from __future__ import annotations

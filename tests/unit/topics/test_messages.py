@@ -1,0 +1,89 @@
+"""What is put on a topic comes off it the same: raw batches, dead letters, log columns."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from topics import log_columns
+from topics.dead_letters import DeadLetter
+from topics.errors import Refused
+from topics.raw import RawBatch
+
+RAW = RawBatch(
+    org_id="0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11",
+    request_id="r1",
+    received_at_ms=1_761_904_800_123,
+    retention_days=30,
+    body=b"\x00\xff{}",
+    format="native",
+    encoding="gzip",
+)
+
+
+def test_raw_batch_round_trip() -> None:
+    assert RawBatch.from_message(RAW.body, RAW.headers()) == RAW
+
+
+@pytest.mark.parametrize("drop", ["org", "request", "received_at_ms", "retention_days", "format", "encoding"])
+def test_raw_message_without_a_header_is_refused(drop: str) -> None:
+    with pytest.raises(Refused, match=drop):
+        RawBatch.from_message(b"", [pair for pair in RAW.headers() if pair[0] != drop])
+
+
+def test_dead_letter_keeps_the_original() -> None:
+    letter = DeadLetter(
+        topic="logs.raw",
+        partition=3,
+        offset=41,
+        agent="normalize_logs",
+        code="bad_message",
+        reason="cannot read: ü",
+        refused_at_ms=1,
+        value=RAW.body,
+        headers=tuple(RAW.headers()),
+    )
+    again = DeadLetter.from_message(letter.value, letter.message_headers())
+    assert again == letter
+    assert RawBatch.from_message(again.value, again.headers) == RAW
+    with pytest.raises(Refused):
+        DeadLetter.from_message(b"", RAW.headers())
+
+
+def columns(rows: int, first_id: int = 0) -> pa.RecordBatch:
+    texts = pa.array([f"text {i}" for i in range(rows)])
+    instants = pa.array(range(rows), pa.int64())
+    made = {
+        "ts": instants.cast(pa.timestamp("ns", "UTC")),
+        "received_at": instants.cast(pa.timestamp("ms", "UTC")),
+        "record_id": pa.array(range(first_id, first_id + rows), pa.uint64()),
+        "retention_days": pa.array([30] * rows, pa.uint16()),
+    }
+    return pa.record_batch([made.get(field.name, texts) for field in log_columns.SCHEMA], schema=log_columns.SCHEMA)
+
+
+@pytest.mark.parametrize("rows", [1, 31, 32, 1000])
+def test_columns_round_trip(rows: int) -> None:
+    assert log_columns.decode(log_columns.encode(columns(rows))) == columns(rows)
+
+
+def test_joined_messages_are_one_arrow_stream() -> None:
+    parts = [columns(1), columns(1000, 1), columns(3, 1001)]
+    stream = log_columns.join(log_columns.encode(part) for part in parts)
+    with pa.ipc.open_stream(stream) as reader:
+        assert reader.schema == log_columns.SCHEMA
+        assert list(reader) == parts
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x00" * 64, b"not arrow at all, but rather long", None])
+def test_a_message_that_is_no_batch_is_refused(junk: bytes | None) -> None:
+    with pytest.raises(Refused):
+        log_columns.decode(junk if junk is not None else log_columns.encode(columns(50))[:-200])
+
+
+def test_record_ids_are_unique_over_partitions_offsets_and_rows() -> None:
+    ids = [i for p in (0, 1, 255) for o in (0, 1, 2**46 - 1) for i in log_columns.record_ids(p, o, 1000)]
+    assert len(set(ids)) == len(ids)
+    assert max(ids) < 2**64
+    for bad in ((256, 0, 1), (0, 2**46, 1), (0, 0, 1025), (-1, 0, 1)):
+        with pytest.raises(ValueError, match="cannot make record ids"):
+            log_columns.record_ids(*bad)

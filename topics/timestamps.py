@@ -1,0 +1,131 @@
+"""Timestamps in every accepted form -> int64 unix nanoseconds.
+
+Accepted: ISO 8601 / RFC 3339 text (no zone means UTC, up to 9 fraction digits are kept), numbers and numeric text in unix
+seconds, milliseconds, microseconds or nanoseconds. Numbers are told apart by size: below 1e11 seconds (year 5138), below
+1e14 milliseconds, below 1e17 microseconds, else nanoseconds. ISO text is never guessed at.
+
+The range is 1970-01-01 up to 2262-04-11, what 64-bit nanoseconds hold from the epoch on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from topics.errors import Refused
+
+Timestamp = str | int | float
+
+_NS_TYPE = pa.timestamp("ns", "UTC")
+_COLUMN_FROM = 24  # below this many values the per-value path is cheaper than two pyarrow calls
+_NS_MAX = 2**63 - 1
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+_NUMERIC = re.compile(r"\d{9,19}", re.ASCII)
+
+
+def parse_timestamps(values: Sequence[Timestamp]) -> npt.NDArray[np.int64]:
+    """Parse a column: n values -> n int64 unix nanoseconds.
+
+    Raises `Refused` with `path` "[i]" for the first value i that is no timestamp in range.
+    """
+    if len(values) >= _COLUMN_FROM and type(values[0]) is str:
+        try:
+            column = pa.array(values, pa.string()).cast(_NS_TYPE).view(pa.int64()).to_numpy()
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            pass  # A mixed column, or one odd value: pyarrow fails it whole, so look at each.
+        else:
+            if column.min() >= 0:
+                return column
+    out = np.empty(len(values), np.int64)
+    for i, value in enumerate(values):
+        try:
+            out[i] = parse_timestamp(value)
+        except Refused as exc:
+            raise Refused(exc.reason, code=exc.code, path=f"[{i}]") from None
+    return out
+
+
+def parse_timestamp(value: Timestamp) -> int:
+    """Parse one value to unix nanoseconds. Raises `Refused` when it is no timestamp, or out of range."""
+    if isinstance(value, str):
+        ns = int(value) * _unit_ns(int(value)) if _NUMERIC.fullmatch(value) else _parse_iso(value)
+    elif isinstance(value, int):
+        ns = value * _unit_ns(value)
+    elif math.isfinite(value):
+        # Whole and fraction apart, because a float of nanoseconds since 1970 has steps of 256.
+        unit = _unit_ns(value)
+        fraction, whole = math.modf(value)
+        ns = int(whole) * unit + round(fraction * unit)
+    else:
+        raise _refused(value)
+    if not 0 <= ns <= _NS_MAX:
+        raise Refused(
+            f"cannot accept timestamp {_shown(value)}: it must lie between 1970-01-01 and 2262-04-11",
+            code="bad_timestamp",
+        )
+    return ns
+
+
+def format_timestamp(ns: int) -> str:
+    """Unix nanoseconds -> RFC 3339 in UTC, with 3, 6 or 9 fraction digits: as few as lose nothing, at least 3."""
+    seconds, fraction = divmod(ns, 1_000_000_000)
+    text = (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()
+    if fraction % 1_000_000 == 0:
+        return f"{text}.{fraction // 1_000_000:03d}Z"
+    if fraction % 1_000 == 0:
+        return f"{text}.{fraction // 1_000:06d}Z"
+    return f"{text}.{fraction:09d}Z"
+
+
+def _unit_ns(value: float) -> int:
+    """How many nanoseconds one unit of a bare number is."""
+    size = abs(value)
+    if size < 1e11:
+        return 1_000_000_000
+    if size < 1e14:
+        return 1_000_000
+    if size < 1e17:
+        return 1_000
+    return 1
+
+
+def _parse_iso(text: str) -> int:
+    match = _ISO.fullmatch(text)
+    if match is None:
+        raise _refused(text)
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        moment = datetime(
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=_zone(zone)
+        )
+        whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    except (ValueError, OverflowError) as exc:
+        raise _refused(text) from exc
+    return whole * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
+
+
+def _zone(text: str | None) -> timezone:
+    if text is None or text in "Zz":
+        return UTC
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-offset if text[0] == "-" else offset)
+
+
+def _shown(value: Timestamp) -> str:
+    return repr(value)[:60]
+
+
+def _refused(value: Timestamp) -> Refused:
+    return Refused(
+        f"cannot read timestamp {_shown(value)}: expected ISO 8601, or unix s, ms, us or ns", code="bad_timestamp"
+    )

@@ -1,0 +1,1 @@
+"""What every HTTP process shares: the shape of errors, /health, /ready and /metrics."""
