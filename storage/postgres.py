@@ -1,0 +1,87 @@
+"""A PostgreSQL address in; a bounded pool that outlives the server's absence, and its errors as ours, out.
+
+`postgres_errors` is the one place where asyncpg's exceptions become `Refused` or `Unavailable`, by SQLSTATE
+(https://www.postgresql.org/docs/current/errcodes-appendix.html).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import asyncpg
+
+from topics.errors import Refused, Unavailable
+
+# 42P01 undefined table, 42703 undefined column, 42883 undefined function: the database is older than the code.
+_NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
+_CONFLICTS = frozenset({"23505", "23P01"})
+_NO_PARAMETER_NAMES: Mapping[str, tuple[str, str]] = {}
+
+
+async def open_pool(
+    dsn: str, *, size_max: int, connect_timeout_s: float, command_timeout_s: float, statement_cache_size: int
+) -> asyncpg.Pool:
+    """Make a pool of at most `size_max` connections; none is opened before it is needed, so the server may be away now.
+
+    `statement_cache_size=0` is for pgbouncer in transaction mode, where a prepared statement may belong to another server.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size_max,
+        timeout=connect_timeout_s,
+        command_timeout=command_timeout_s,
+        statement_cache_size=statement_cache_size,
+        server_settings={"application_name": "aegis"},
+    )
+
+
+async def close_pool(pool: asyncpg.Pool, *, timeout_s: float = 5.0) -> None:
+    """Close the pool; statements that are still running after `timeout_s` are cut off, so that a stop always ends."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+@contextmanager
+def postgres_errors(doing: str, constraints: Mapping[str, tuple[str, str]] = _NO_PARAMETER_NAMES) -> Iterator[None]:
+    """Run a block of asyncpg calls; `doing` completes the message "cannot <doing>: ...".
+
+    `constraints` maps a constraint's name to (path, reason) for the `Refused` that its violation becomes. A violation of one
+    that is not listed is refused all the same, with the constraint's name as the reason.
+    """
+    try:
+        yield
+    except asyncpg.ClientConfigurationError as exc:
+        raise Refused(f"cannot {doing}: the PostgreSQL address is not acceptable: {exc}", code="bad_setting") from exc
+    except UnicodeEncodeError as exc:
+        raise Refused(f"cannot {doing}: a text is not valid Unicode", code="invalid_field") from exc
+    except asyncpg.PostgresError as exc:
+        raise _translated(exc, doing, constraints) from exc
+    except TimeoutError as exc:
+        raise Unavailable(f"cannot {doing}: PostgreSQL did not answer in time") from exc
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
+        raise Unavailable(f"cannot {doing}: PostgreSQL is away: {exc or type(exc).__name__}") from exc
+
+
+def _translated(
+    exc: asyncpg.PostgresError, doing: str, constraints: Mapping[str, tuple[str, str]]
+) -> Refused | Unavailable:
+    state = exc.sqlstate or ""
+    if state.startswith("23"):
+        name = getattr(exc, "constraint_name", None) or getattr(exc, "column_name", None) or ""
+        path, reason = constraints.get(name, ("", f"it breaks {name or 'a constraint'}"))
+        return Refused(
+            f"cannot {doing}: {reason}", code="conflict" if state in _CONFLICTS else "invalid_field", path=path
+        )
+    if state.startswith("22"):
+        return Refused(f"cannot {doing}: {exc}", code="invalid_field")
+    if state in _NOT_MIGRATED:
+        return Unavailable(f"cannot {doing}: {exc}; run `aegis migrate`", retry_after_s=5.0)
+    # The rest (no connection, shutting down, no resources, deadlock, read-only standby, wrong password) may pass without a
+    # change to the input, so the caller tries again and the reason shows in its log.
+    return Unavailable(f"cannot {doing}: PostgreSQL answered {state}: {exc}")
