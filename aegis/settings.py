@@ -10,9 +10,9 @@ everything else is AEGIS_<NAME>. `docs/settings.md` lists them, and a test compa
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -144,24 +144,31 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis:// (the Kafka transport is not part of this version)")
         return value
 
-    @cached_property
+    @property
     def transport_url(self) -> str:
         """Where topics live, as one URL."""
         return self.transport or f"redis://{self.redis_host}:{self.redis_port}/0"
 
 
-def load_settings(data_dir: Path | None = None) -> Settings:
-    """Read the settings; `data_dir` (a command-line option) wins over AEGIS_DATA_DIR.
+def load_settings(
+    data_dir: Path | None = None, options: Mapping[str, Any] | None = None, *, beside_instance: bool = True
+) -> Settings:
+    """Read the settings; `data_dir` and `options` (from the command line, by field name) win over everything.
+
+    Without `beside_instance` the running instance's own file is left out, which is for `aegis up` itself.
 
     Raises `Refused` naming each setting that is not acceptable and why.
     """
+    given = dict(options or {})
+    if data_dir is not None:
+        given["data_dir"] = data_dir
     try:
-        folder = data_dir or Settings(_env_file=".env").data_dir  # type: ignore[call-arg]
-        settings = Settings(_env_file=(folder / INSTANCE_FILE, ".env"))  # type: ignore[call-arg]
+        folder = data_dir or Settings(_env_file=".env").data_dir  # type: ignore[call-arg]  # pydantic-settings' own option
+        files = (folder / INSTANCE_FILE, ".env") if beside_instance else (".env",)
+        return Settings(_env_file=files, **given)  # type: ignore[call-arg]  # as above
     except ValidationError as exc:
-        lines = [f"{_setting_name(str(e['loc'][0]))}: {e['msg']}" for e in exc.errors()]
+        lines = [f"{setting_name(str(e['loc'][0]))}: {e['msg']}" for e in exc.errors()]
         raise Refused("cannot start: " + "; ".join(lines), code="bad_setting") from exc
-    return settings if data_dir is None else settings.model_copy(update={"data_dir": data_dir})
 
 
 def environment() -> dict[str, str]:
@@ -169,6 +176,17 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _setting_name(field: str) -> str:
-    """`master_key` -> AEGIS_MASTER_KEY; `JWT_SECRET` stays as it is."""
+def setting_name(field: str) -> str:
+    """The environment variable of a field: `master_key` -> AEGIS_MASTER_KEY, `jwt_secret` -> JWT_SECRET."""
+    known = Settings.model_fields.get(field)
+    if known is not None and isinstance(known.validation_alias, AliasChoices):
+        return str(known.validation_alias.choices[0])
     return field if field.isupper() else f"AEGIS_{field.upper()}"
+
+
+def as_environment(values: Mapping[str, Any]) -> dict[str, str]:
+    """Fields and values -> environment variables, secrets in clear."""
+    return {
+        setting_name(field): str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        for field, value in values.items()
+    }

@@ -14,24 +14,23 @@ from topics.errors import Refused
 
 SCHEMA_VERSION = b"logs/1"
 
-SCHEMA = pa.schema(
-    [
-        ("org_id", pa.string()),
-        ("ts", pa.timestamp("ns", "UTC")),
-        ("record_id", pa.uint64()),
-        ("service", pa.string()),
-        ("level", pa.string()),
-        ("message", pa.string()),
-        ("trace_id", pa.string()),
-        ("span_id", pa.string()),
-        ("host", pa.string()),
-        ("environment", pa.string()),
-        ("version", pa.string()),
-        ("attributes", pa.string()),
-        ("received_at", pa.timestamp("ms", "UTC")),
-        ("retention_days", pa.uint16()),
-    ]
-)
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("org_id", pa.string()),
+    ("ts", pa.timestamp("ns", "UTC")),
+    ("record_id", pa.uint64()),
+    ("service", pa.string()),
+    ("level", pa.string()),
+    ("message", pa.string()),
+    ("trace_id", pa.string()),
+    ("span_id", pa.string()),
+    ("host", pa.string()),
+    ("environment", pa.string()),
+    ("version", pa.string()),
+    ("attributes", pa.string()),
+    ("received_at", pa.timestamp("ms", "UTC")),
+    ("retention_days", pa.uint16()),
+]
+SCHEMA = pa.schema(_COLUMNS)
 """Column order is that of the ClickHouse table `logs`."""
 
 _HEAD: bytes = SCHEMA.serialize().to_pybytes()

@@ -1,0 +1,48 @@
+# Two commands do everything: `make up` runs Aegis here, `make test` tests it from nothing.
+# Every target first brings .venv to what requirements.lock pins.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PACKAGES := aegis agents gateway query storage tables topics web
+ARGS ?=
+
+.PHONY: up test check bench chaos demo format lock clean
+
+up: $(INSTALLED)  ## start everything in the foreground; Ctrl-C stops it
+	@$(BIN)/aegis up $(ARGS)
+
+test: $(INSTALLED)  ## every test, on real parts
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED)  ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+
+bench: $(INSTALLED)  ## CPU microseconds a log, per process
+	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
+
+chaos: $(INSTALLED)  ## kill processes under load and count
+	@$(BIN)/python -m pytest tests/chaos tests/acceptance -k "kill or killed or crash" $(ARGS)
+
+demo: $(INSTALLED)  ## send realistic logs to the instance that `make up` runs
+	@$(BIN)/aegis demo $(ARGS)
+
+format: $(INSTALLED)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock:  ## pin again what pyproject.toml asks for; needs uv
+	uv pip compile pyproject.toml --all-extras --no-emit-index-url --python-version 3.11 --quiet -o requirements.lock
+
+clean:  ## remove what the targets above made, except data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cannot install: Python 3.11 or newer is needed, set PYTHON=")'
+	@echo "installing pinned dependencies into .venv (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

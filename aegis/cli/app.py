@@ -1,0 +1,41 @@
+"""The command line `aegis`: arguments in; exit status, a table or one JSON document out.
+
+Results go to standard output, everything said on the way to standard error. Exit status: 0 done, 1 cannot now (something is
+away), 2 refused (the same command will fail again), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from aegis.cli import credentials, operations, services
+from aegis.cli.console import say_error
+from topics.errors import AegisError, Unavailable
+
+app = typer.Typer(
+    name="aegis",
+    help="Observability that a team runs itself: logs, metrics, traces and RUM, queried and watched.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+services.add_to(app)
+credentials.add_to(app)
+operations.add_to(app)
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except Unavailable as exc:
+        say_error(exc.reason)
+        sys.exit(1)
+    except AegisError as exc:
+        say_error(str(exc))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

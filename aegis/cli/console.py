@@ -1,0 +1,60 @@
+"""What commands print: tables and words for people, one JSON document for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from aegis.settings import Settings, load_settings
+
+out = Console()
+err = Console(stderr=True, highlight=False)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="folder of the instance (AEGIS_DATA_DIR, default .aegis)", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else on standard output")]
+
+
+def settings_of(data_dir: Path | None, *, beside_instance: bool = True, **options: Any) -> Settings:
+    """The settings, with command-line options that were given put over them."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return load_settings(data_dir, given, beside_instance=beside_instance)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    print(orjson.dumps(document).decode(), flush=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on standard output; None shows as a dash."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    out.print(table)
+
+
+def shown_time(moment: datetime | None) -> str | None:
+    """A time as the API shows it."""
+    return None if moment is None else moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    err.print(text)
+
+
+def say_error(text: str) -> None:
+    """Why a command ends."""
+    err.print(f"[bold red]error:[/] {text.replace('[', chr(92) + '[')}", soft_wrap=True)

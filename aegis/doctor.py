@@ -1,0 +1,136 @@
+"""Settings -> findings: what is well, what is wrong, and what to do about it, in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redis.exceptions import RedisError
+
+from aegis.settings import Settings
+from aegis.wiring import migrate_all, opened_clickhouse, opened_control_plane, opened_redis
+from topics.errors import AegisError, Unavailable
+from topics.names import READERS
+from topics.redis_streams.keys import Keys
+
+State = Literal["ok", "warning", "wrong"]
+
+START_IT = "start it, or everything with `aegis up`; if it runs elsewhere, set "
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `remedy` is empty when nothing needs doing."""
+
+    subject: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; never raises for what it finds."""
+    findings = [_data_dir(settings), *_secrets(settings)]
+    looks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]] = [
+        ("redis", _redis),
+        ("postgresql", _postgres),
+        ("clickhouse", _clickhouse),
+        ("migrations", _migrations),
+    ]
+    for subject, look in looks:
+        try:
+            findings += await look(settings)
+        except AegisError as exc:
+            remedy = _REMEDIES[subject] if isinstance(exc, Unavailable) else "correct the setting that it names"
+            findings.append(Finding(subject, "wrong", str(exc), remedy))
+    return findings
+
+
+_REMEDIES = {
+    "redis": START_IT + "REDIS_HOST and REDIS_PORT",
+    "postgresql": START_IT + "DATABASE_URL",
+    "clickhouse": START_IT + "CLICKHOUSE_HOST and CLICKHOUSE_PORT; if the database is missing, run `aegis migrate`",
+    "migrations": "bring PostgreSQL and ClickHouse up first, then run `aegis migrate`",
+}
+
+
+def _data_dir(settings: Settings) -> Finding:
+    folder = settings.data_dir.absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding("data folder", "wrong", f"{nearest} cannot be written", "choose another with AEGIS_DATA_DIR")
+    if not folder.exists():
+        return Finding("data folder", "ok", f"{folder} does not exist yet; `aegis up` makes it")
+    return Finding("data folder", "ok", str(folder))
+
+
+def _secrets(settings: Settings) -> list[Finding]:
+    findings = []
+    for name, value in (("JWT_SECRET", settings.jwt_secret), ("AEGIS_MASTER_KEY", settings.master_key)):
+        if value is None:
+            remedy = "`aegis up` makes one for development; for production set one from `openssl rand -hex 32`"
+            findings.append(Finding(name, "wrong", "is not set", remedy))
+        else:
+            findings.append(Finding(name, "ok", "is set"))
+    return findings
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    async with opened_redis(settings) as client:
+        try:
+            info: dict[str, Any] = await client.info()
+            declared = {name for name in READERS if await client.hexists(Keys().topics, name)}
+        except (RedisError, OSError) as exc:
+            raise Unavailable(f"cannot reach Redis at {settings.transport_url}: {exc}") from exc
+    version = str(info.get("redis_version", "0"))
+    findings = [Finding("redis", "ok", f"version {version} at {settings.transport_url}")]
+    if int(version.split(".")[0]) < 7:
+        findings.append(Finding("redis version", "wrong", version, "use Redis 7.0 or newer: topics need XADD with 0-*"))
+    if not info.get("aof_enabled"):
+        found = "appendonly is off: what was accepted is lost when Redis ends"
+        findings.append(Finding("redis durability", "wrong", found, "set `appendonly yes`"))
+    if info.get("maxmemory_policy") != "noeviction":
+        found = f"maxmemory-policy is {info.get('maxmemory_policy')}: Redis may drop what was accepted"
+        findings.append(Finding("redis eviction", "wrong", found, "set `maxmemory-policy noeviction`"))
+    if not info.get("maxmemory"):
+        remedy = "set `maxmemory`, so that a full pipeline is refused with 503 rather than the machine running out"
+        findings.append(Finding("redis memory", "warning", "has no bound", remedy))
+    missing = sorted(set(READERS) - declared)
+    if missing:
+        remedy = "start a gateway or a worker: they declare them"
+        findings.append(Finding("topics", "warning", f"not declared yet: {', '.join(missing)}", remedy))
+    else:
+        findings.append(Finding("topics", "ok", ", ".join(sorted(READERS))))
+    return findings
+
+
+async def _postgres(settings: Settings) -> list[Finding]:
+    async with opened_control_plane(settings, with_secrets=settings.master_key is not None) as control_plane:
+        organizations = await control_plane.list_organizations()
+        findings = [Finding("postgresql", "ok", f"{len(organizations)} organizations")]
+        if settings.master_key is not None:
+            snapshot = await control_plane.load_keys()
+            if snapshot.unreadable:
+                found = f"{len(snapshot.unreadable)} were sealed under another AEGIS_MASTER_KEY"
+                findings.append(
+                    Finding("API keys", "wrong", found, "set the key they were made with, or make new ones")
+                )
+            else:
+                findings.append(Finding("API keys", "ok", f"{len(snapshot.keys)} usable"))
+    return findings
+
+
+async def _clickhouse(settings: Settings) -> list[Finding]:
+    async with opened_clickhouse(settings) as clickhouse:
+        version = await clickhouse.command("SELECT version()", doing="reach ClickHouse")
+    return [Finding("clickhouse", "ok", f"version {version}")]
+
+
+async def _migrations(settings: Settings) -> list[Finding]:
+    pending = await migrate_all(settings, dry_run=True)
+    if pending:
+        found = f"{len(pending)} to apply, first {pending[0].target} {pending[0].name}"
+        return [Finding("migrations", "wrong", found, "run `aegis migrate`")]
+    return [Finding("migrations", "ok", "every store is up to date")]

@@ -1,0 +1,129 @@
+"""A data folder <-> the instance that `aegis up` runs in it: where it is, what it is signed with, how it is.
+
+`instance.env` (mode 0600) holds the settings that other commands need to work beside it; aegis/settings.py reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from redis.exceptions import RedisError
+
+from aegis.settings import INSTANCE_FILE, Settings, load_settings
+from aegis.supervision.status import read_status
+from aegis.wiring import opened_control_plane, opened_redis
+from topics.errors import Refused, Unavailable
+
+DEVELOPMENT = "development"
+CHECK_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """The organization and key that `aegis up` makes, to try things with."""
+
+    org_id: str
+    org_key: str
+    secret: str
+
+
+def write_instance_file(data_dir: Path, settings: Mapping[str, str]) -> None:
+    """Replace `instance.env` at one stroke, readable by its owner alone."""
+    partial = data_dir / f"{INSTANCE_FILE}.partial"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.writelines(f"{name}='{value}'\n" for name, value in settings.items())
+    partial.replace(data_dir / INSTANCE_FILE)
+
+
+def remove_instance_file(data_dir: Path) -> None:
+    """Say that nothing runs here any more."""
+    (data_dir / INSTANCE_FILE).unlink(missing_ok=True)
+
+
+async def development_credentials(settings: Settings) -> Development:
+    """The development organization's first working key; both are made when they are not there."""
+    async with opened_control_plane(settings, with_secrets=True) as control_plane:
+        try:
+            organization = await control_plane.get_organization(DEVELOPMENT)
+        except Refused as exc:
+            if exc.code != "not_found":
+                raise
+            organization = await control_plane.create_organization(DEVELOPMENT)
+        for key in await control_plane.list_keys(organization.scope):
+            if key.revoked_at is None and key.expires_at is None and key.name == DEVELOPMENT:
+                with suppress(Refused):  # One that was sealed under another master key is of no use.
+                    return Development(organization.id, key.prefix, await control_plane.open_secret(key.prefix))
+        made = await control_plane.create_key(organization.scope, name=DEVELOPMENT)
+        return Development(organization.id, made.key.prefix, made.secret)
+
+
+async def read_instance(data_dir: Path) -> dict[str, Any]:
+    """What runs in a data folder: url, data_dir and processes with pid, state, uptime_s, restarts and health.
+
+    Raises `Refused` when nothing does.
+    """
+    status = read_status(data_dir)
+    folder = os.path.abspath(data_dir)
+    if status is None:
+        raise Refused(f"cannot find a running instance in {folder}: start one with `aegis up`", code="not_running")
+    settings = load_settings(data_dir)
+    checks = _checks(settings)
+    healths = await asyncio.gather(*(_health(checks.get(process.name)) for process in status.processes))
+    processes = [
+        asdict(process) | {"health": health if process.state == "ready" else process.state}
+        for process, health in zip(status.processes, healths, strict=True)
+    ]
+    return {
+        "url": f"http://{settings.host}:{settings.port}",
+        "data_dir": folder,
+        "supervisor_pid": status.supervisor_pid,
+        "processes": processes,
+    }
+
+
+def _checks(settings: Settings) -> dict[str, Callable[[], Awaitable[str]]]:
+    """Process name -> how to ask it how it is; answers "ok" or what else it says of itself."""
+
+    async def http(url: str) -> str:
+        async with httpx.AsyncClient(timeout=CHECK_TIMEOUT_S) as client:
+            answer = await client.get(url)
+            if answer.status_code != 200:
+                return f"status {answer.status_code}"
+            is_json = answer.headers.get("content-type", "").startswith("application/json")
+            return str(answer.json().get("status", "ok")) if is_json else "ok"
+
+    async def redis() -> str:
+        async with opened_redis(settings) as client:
+            await client.info("server")
+            return "ok"
+
+    async def postgres() -> str:
+        async with opened_control_plane(settings, with_secrets=False) as control_plane:
+            await control_plane.ping()
+            return "ok"
+
+    return {
+        "redis": redis,
+        "postgres": postgres,
+        "clickhouse": lambda: http(f"http://{settings.clickhouse_host}:{settings.clickhouse_port}/ping"),
+        "gateway": lambda: http(f"http://{settings.host}:{settings.port}/health"),
+        "worker": lambda: http(f"http://{settings.host}:{settings.worker_port}/health"),
+    }
+
+
+async def _health(check: Callable[[], Awaitable[str]] | None) -> str:
+    if check is None:
+        return "unknown"
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await check()
+    except (Unavailable, RedisError, httpx.HTTPError, OSError, TimeoutError):
+        return "down"

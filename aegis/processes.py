@@ -1,0 +1,181 @@
+"""The long-running processes: gateway, query, worker. Each serves /health, /ready and /metrics, and drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+
+from aegis.settings import Settings
+from aegis.wiring import (
+    declare_all_topics_in_time,
+    opened_clickhouse,
+    opened_control_plane,
+    tokens,
+)
+from agents.app import create_normalize_app, create_store_app, learn_topics
+from agents.blocks import BlockBounds
+from gateway.app import GatewayApp
+from gateway.ingest import Ingest
+from gateway.keys import KeyDirectory, load_ingest_keys
+from gateway.native_logs import NATIVE_LOGS
+from query.app import create_query_app, query_router
+from storage.logs import LogStore
+from topics.errors import Unavailable
+from topics.faust_app import EmbeddedApp, TransportConfig
+from topics.names import LOGS_RAW
+from topics.redis_streams.stream_producer import StreamProducer
+from web.error_replies import install_error_replies
+from web.health import Health, health_router
+from web.serving import bind, serve, stop_on_signals
+
+log = logging.getLogger(__name__)
+
+
+async def run_gateway(settings: Settings, *, with_query: bool) -> None:
+    """Serve ingestion, and with `with_query` the query API on the same port, until SIGTERM."""
+    async with AsyncExitStack() as stack:
+        sock = bind(settings.host, settings.port, setting="AEGIS_PORT")
+        stack.callback(sock.close)
+        stop = stop_on_signals()
+        control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=True))
+        await declare_all_topics_in_time(settings, stop)
+        producer = StreamProducer(settings.transport_url, topics=[LOGS_RAW])
+        await producer.start()
+        stack.push_async_callback(producer.close)
+        keys = KeyDirectory(partial(load_ingest_keys, control_plane), refresh_s=settings.key_refresh_s)
+        await keys.start()
+        stack.push_async_callback(keys.close)
+        ingest = Ingest(
+            formats={"/v1/logs": NATIVE_LOGS},
+            keys=keys,
+            producer=producer,
+            body_bytes_max=settings.body_bytes_max,
+            timestamp_window_s=settings.timestamp_window_s,
+            keep_for_ever=settings.retention == "off",
+        )
+        app = GatewayApp(ingest)
+        checks: dict[str, Any] = {"redis": producer.ping, "postgres": control_plane.ping}
+        if with_query:
+            clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
+            app.include_router(query_router(logs=LogStore(clickhouse), tokens=tokens(settings)))
+            checks["clickhouse"] = clickhouse.ping
+        health = Health("gateway", checks, required=frozenset({"redis"}))
+        app.include_router(health_router(health))
+        log.info("listening on http://%s:%d", *sock.getsockname()[:2])
+        await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
+
+
+async def run_query(settings: Settings) -> None:
+    """Serve the query API until SIGTERM."""
+    async with AsyncExitStack() as stack:
+        sock = bind(settings.host, settings.query_port, setting="AEGIS_QUERY_PORT")
+        stack.callback(sock.close)
+        stop = stop_on_signals()
+        clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
+        health = Health("query", {"clickhouse": clickhouse.ping}, required=frozenset({"clickhouse"}))
+        app = create_query_app(logs=LogStore(clickhouse), tokens=tokens(settings), health=health)
+        log.info("listening on http://%s:%d", *sock.getsockname()[:2])
+        await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
+
+
+async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
+    """Run the agents of `duties` until SIGTERM. Raises what an agent failed with, so that the process ends with an error."""
+    async with AsyncExitStack() as stack:
+        sock = bind(settings.host, settings.worker_port, setting="AEGIS_WORKER_PORT")
+        stack.callback(sock.close)
+        stop = stop_on_signals()
+        failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+        def crash(exc: BaseException) -> None:
+            if not failure.done():
+                failure.set_result(exc)
+
+        clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
+        await declare_all_topics_in_time(settings, stop)
+        apps = _create_apps(settings, duties, LogStore(clickhouse), crash)
+        web = _worker_app(apps, {"clickhouse": clickhouse.ping} if "store" in duties else {})
+        serving = asyncio.create_task(serve(web, sock, stop=stop))
+        async with _running(apps, stop, crash):
+            log.info("running %s", ", ".join(apps) or "nothing: every duty is switched off")
+            ends: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait()), failure, serving}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()  # Also when it was a failure that ended the wait.
+        await serving
+        if failure.done():
+            raise failure.result()
+
+
+def _create_apps(settings: Settings, duties: Sequence[str], logs: LogStore, crash: Any) -> dict[str, EmbeddedApp]:
+    config = TransportConfig(
+        url=settings.transport_url,
+        data_dir=settings.data_dir / "faust",
+        partitions=settings.partitions,
+        lease_s=settings.lease_s,
+        commit_interval_s=settings.commit_interval_s,
+    )
+    bounds = BlockBounds(settings.block_rows_max, settings.block_bytes_max, settings.block_age_s)
+    apps: dict[str, EmbeddedApp] = {}
+    if "normalize" in duties and settings.normalizer_enabled:
+        apps["normalize"] = create_normalize_app(config, crash=crash)
+    if "store" in duties:
+        apps["store"] = create_store_app(config, logs=logs, bounds=bounds, crash=crash)
+    return apps
+
+
+@asynccontextmanager
+async def _running(apps: dict[str, EmbeddedApp], stop: asyncio.Event, crash: Any) -> AsyncIterator[None]:
+    """The apps started side by side, watched for failure, and stopped in the end however it comes."""
+
+    async def run(app: EmbeddedApp) -> None:
+        try:
+            await learn_topics(app)
+            await app.start()
+            crash(await app.wait_until_failed())
+        except Exception as exc:
+            crash(exc)
+
+    running = [asyncio.create_task(run(app)) for app in apps.values()]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for app in reversed(apps.values()):
+            await app.stop()
+
+
+def _worker_app(apps: dict[str, EmbeddedApp], checks: dict[str, Any]) -> FastAPI:
+    """The worker's own /health, /ready and /metrics."""
+
+    async def transport() -> None:
+        for name, app in apps.items():
+            if not app.streams.status().connected:
+                raise Unavailable(f"cannot reach the transport for {name}")
+
+    def facts() -> dict[str, Any]:
+        statuses = {name: app.streams.status() for name, app in apps.items()}
+        return {
+            "agents": {
+                name: {
+                    "partitions": status.partitions,
+                    "lag": sum(lag for lag in status.lag.values() if lag > 0),
+                    "pending_messages": sum(status.pending_messages.values()),
+                    "commits": status.counts.commits,
+                    "rebalances": status.counts.rebalances,
+                }
+                for name, status in statuses.items()
+            }
+        }
+
+    health = Health("worker", {"redis": transport, **checks}, required=frozenset({"redis"}), facts=facts)
+    app = FastAPI(title="Aegis worker", openapi_url=None)
+    install_error_replies(app)
+    app.include_router(health_router(health))
+    return app

@@ -1,0 +1,116 @@
+"""Settings -> the parts of a process, opened in order and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis.asyncio as aioredis
+from redis.exceptions import RedisError
+
+from aegis.settings import Settings
+from query.tokens import Tokens
+from storage.clickhouse import ClickHouse, ClickHouseAddress
+from storage.control_plane import ControlPlane
+from storage.migrations import AppliedMigration, migrate
+from storage.sealing import Sealer
+from topics.errors import Refused, Unavailable
+from topics.names import READERS
+from topics.redis_streams.catalogue import declare_topics
+
+log = logging.getLogger(__name__)
+
+
+def clickhouse_address(settings: Settings) -> ClickHouseAddress:
+    """Where ClickHouse is."""
+    return ClickHouseAddress.parse(
+        settings.clickhouse_host,
+        settings.clickhouse_port,
+        database=settings.clickhouse_database,
+        user=settings.clickhouse_user,
+        password=settings.clickhouse_password.get_secret_value(),
+    )
+
+
+def sealer(settings: Settings) -> Sealer:
+    """What opens the secrets of API keys. Raises `Refused` naming the setting when it is missing."""
+    if settings.master_key is None:
+        raise Refused(
+            "cannot start: AEGIS_MASTER_KEY is not set; `aegis up` makes one for development, "
+            "`openssl rand -hex 32` one for production",
+            code="bad_setting",
+        )
+    return Sealer.from_hex(settings.master_key.get_secret_value())
+
+
+def tokens(settings: Settings) -> Tokens:
+    """What issues and reads bearer tokens. Raises `Refused` naming the setting when it is missing."""
+    if settings.jwt_secret is None:
+        raise Refused(
+            "cannot start: JWT_SECRET is not set; `aegis up` makes one for development, "
+            "`openssl rand -hex 32` one for production",
+            code="bad_setting",
+        )
+    return Tokens(settings.jwt_secret.get_secret_value())
+
+
+@asynccontextmanager
+async def opened_control_plane(settings: Settings, *, with_secrets: bool) -> AsyncIterator[ControlPlane]:
+    """The control plane; `with_secrets` when keys are to be made or checked."""
+    opener = sealer(settings) if with_secrets else None
+    async with await ControlPlane.open(settings.database_url.get_secret_value(), opener) as control_plane:
+        yield control_plane
+
+
+@asynccontextmanager
+async def opened_clickhouse(settings: Settings) -> AsyncIterator[ClickHouse]:
+    """ClickHouse; it may be away."""
+    async with ClickHouse(clickhouse_address(settings)) as clickhouse:
+        yield clickhouse
+
+
+@asynccontextmanager
+async def opened_redis(settings: Settings) -> AsyncIterator[aioredis.Redis]:
+    """A plain Redis client, for what is not on the hot path."""
+    client = aioredis.Redis.from_url(settings.transport_url, socket_connect_timeout=2, socket_timeout=5)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def declare_all_topics(settings: Settings) -> None:
+    """Make every topic and every group that reads it known. Raises `Unavailable`, or `Refused` for a wrong AEGIS_PARTITIONS."""
+    async with opened_redis(settings) as client:
+        try:
+            await declare_topics(client, dict.fromkeys(READERS, settings.partitions), readers=READERS)
+        except (RedisError, OSError) as exc:
+            raise Unavailable(f"cannot reach Redis at {settings.transport_url}: {exc}") from exc
+        except Refused as exc:
+            raise Refused(f"{exc.reason}; set AEGIS_PARTITIONS to what it has", code="bad_setting") from exc
+
+
+async def declare_all_topics_in_time(settings: Settings, stop: asyncio.Event) -> None:
+    """`declare_all_topics`, again until Redis is there or `stop` is set."""
+    said = False
+    while not stop.is_set():
+        try:
+            await declare_all_topics(settings)
+        except Unavailable as exc:
+            if not said:
+                log.warning("waiting: %s", exc.reason)
+            said = True
+            await asyncio.sleep(0.5)
+        else:
+            return
+
+
+async def migrate_all(settings: Settings, *, dry_run: bool = False) -> list[AppliedMigration]:
+    """Bring every store to this version's schema."""
+    return await migrate(
+        control_plane_dsn=settings.database_url.get_secret_value(),
+        clickhouse=clickhouse_address(settings),
+        dry_run=dry_run,
+    )

@@ -1,0 +1,228 @@
+"""Messages of one partition -> blocks for the store: when to cut, and the order of steps that stores each row once.
+
+    write the intent (range, token)  ->  insert the block under the token  ->  acknowledge its messages  ->  commit
+
+A crash after the intent repeats the insert with the same range and token, and the store drops the repeat (design.md section 3).
+The next intent replaces the one before, so it is written only when the commit has closed that: were both blocks uncommitted,
+a successor would know the boundaries of the second one alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from prometheus_client import Counter
+
+from agents.delivery import Delivery
+from topics.errors import AegisError, Refused
+
+log = logging.getLogger(__name__)
+
+BLOCKS = Counter("aegis_store_blocks_total", "Blocks written", ["topic"])
+ROWS = Counter("aegis_store_rows_total", "Rows written", ["topic"])
+
+
+@dataclass(frozen=True, slots=True)
+class BlockBounds:
+    """A block is cut when it reaches `rows_max` or `bytes_max`, or when its oldest message has waited `age_s` seconds."""
+
+    rows_max: int = 50_000
+    bytes_max: int = 32 << 20
+    age_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One message of a block. `event` is Faust's, to acknowledge; `rows` is what it holds."""
+
+    event: Any
+    offset: int
+    value: bytes
+    rows: int
+    arrived_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """A range that an insert was announced for: both ends included."""
+
+    first: int
+    last: int
+    token: str
+
+
+class Ledger(Protocol):
+    """What is known beyond this process about one partition: the open intent, and how far is committed."""
+
+    async def read(self) -> OpenIntent | None:
+        """The intent that a predecessor left open, None when its range is committed. Raises `Unavailable`."""
+
+    async def write(self, intent: OpenIntent) -> None:
+        """Record an intent before its insert. Raises `Unavailable`, and `PartitionLost` when it is not ours any more."""
+
+    async def commit(self, last: int) -> None:
+        """Return when everything up to offset `last` is committed. Raises `Unavailable` and `PartitionLost`."""
+
+    def token(self, first: int, last: int) -> str:
+        """A token for a range: names the transport's incarnation, topic, partition and both ends."""
+
+
+class PartitionLost(AegisError):
+    """Another worker owns the partition now; what waits here is read again by it."""
+
+
+class BlockBuffer:
+    """The messages of one partition that wait for their block. Pure: the clock is passed in."""
+
+    def __init__(self, bounds: BlockBounds) -> None:
+        self._bounds = bounds
+        self._parts: deque[Part] = deque()
+        self._rows = 0
+        self._bytes = 0
+
+    def add(self, part: Part) -> None:
+        """Take one message in; offsets ascend."""
+        self._parts.append(part)
+        self._rows += part.rows
+        self._bytes += len(part.value)
+
+    def due_in_s(self, now_s: float) -> float | None:
+        """Seconds until a block is due: 0 when it is, None while there is nothing to wait for."""
+        if not self._parts:
+            return None
+        if self._rows >= self._bounds.rows_max or self._bytes >= self._bounds.bytes_max:
+            return 0.0
+        return max(0.0, self._parts[0].arrived_s + self._bounds.age_s - now_s)
+
+    def cut(self) -> list[Part]:
+        """Take out the next block: as many messages as fit the bounds, at least one."""
+        block: list[Part] = []
+        rows = size = 0
+        while self._parts:
+            part = self._parts[0]
+            if block and (rows + part.rows > self._bounds.rows_max or size + len(part.value) > self._bounds.bytes_max):
+                break
+            rows, size = rows + part.rows, size + len(part.value)
+            block.append(self._take())
+        return block
+
+    def cut_through(self, last: int) -> list[Part] | None:
+        """Take out everything up to offset `last`, or None while that offset has not arrived."""
+        if not self._parts or self._parts[-1].offset < last:
+            return None
+        block: list[Part] = []
+        while self._parts and self._parts[0].offset <= last:
+            block.append(self._take())
+        return block
+
+    def _take(self) -> Part:
+        part = self._parts.popleft()
+        self._rows -= part.rows
+        self._bytes -= len(part.value)
+        return part
+
+
+class BlockWriter:
+    """Writes the blocks of one partition, one at a time, for as long as the partition is ours."""
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        bounds: BlockBounds,
+        ledger: Ledger,
+        insert: Callable[[list[bytes], int, str], Awaitable[None]],
+        delivery: Delivery,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._topic = topic
+        self._buffer = BlockBuffer(bounds)
+        self._ledger = ledger
+        self._insert = insert
+        self._delivery = delivery
+        self._now = now
+        self._arrived = asyncio.Event()
+        self._rows = ROWS.labels(topic)
+        self._blocks = BLOCKS.labels(topic)
+        self._task = asyncio.create_task(self._run(), name=f"write blocks of {topic}")
+
+    def add(self, event: Any, *, offset: int, value: bytes, rows: int) -> None:
+        """Take one message in; it is acknowledged when its block is stored."""
+        self._buffer.add(Part(event, offset, value, rows, self._now()))
+        self._arrived.set()
+
+    async def stop(self) -> None:
+        """Drop what waits, unacknowledged: the partition's next owner reads it again."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            await self._finish_open_intent()
+            while True:
+                await self._wait_until_due()
+                await self._write(self._buffer.cut(), token=None)
+        except PartitionLost as exc:
+            log.info("%s drops its block: %s", self._delivery.agent, exc)
+        except Exception as exc:
+            await self._delivery.give_up(exc)
+
+    async def _finish_open_intent(self) -> None:
+        """Repeat what a predecessor had announced, with its boundaries and its token."""
+        intent = await self._delivery.until_available(self._ledger.read, what=f"the open intent of {self._topic}")
+        if intent is None:
+            return
+        while (block := self._buffer.cut_through(intent.last)) is None:
+            await self._more()
+        if block:
+            log.info("%s repeats offsets %d to %d of its predecessor", self._delivery.agent, intent.first, intent.last)
+            whole = block[0].offset == intent.first
+            # A predecessor that had stored and acknowledged a part of the range would have announced a new one, so the
+            # range is whole; were it not, the old token would drop rows that were never stored.
+            await self._write(block, token=intent.token if whole else None)
+
+    async def _wait_until_due(self) -> None:
+        while (due_s := self._buffer.due_in_s(self._now())) != 0.0:
+            if due_s is None:
+                await self._more()
+            else:
+                try:
+                    async with asyncio.timeout(due_s):
+                        await self._more()
+                except TimeoutError:
+                    continue
+
+    async def _more(self) -> None:
+        self._arrived.clear()
+        await self._arrived.wait()
+
+    async def _write(self, block: list[Part], *, token: str | None) -> None:
+        """Store one block; one that the store refuses is halved until the message at fault stands alone."""
+        first, last = block[0].offset, block[-1].offset
+        intent = OpenIntent(first, last, token or self._ledger.token(first, last))
+        rows = sum(part.rows for part in block)
+        what = f"offsets {first} to {last} of {self._topic}"
+        await self._delivery.until_available(lambda: self._ledger.write(intent), what=what)
+        try:
+            await self._delivery.until_available(
+                lambda: self._insert([part.value for part in block], rows, intent.token), what=what
+            )
+        except Refused as exc:
+            if len(block) > 1:
+                middle = len(block) // 2
+                await self._write(block[:middle], token=None)
+                await self._write(block[middle:], token=None)
+                return
+            self._delivery.bury(block[0].event, exc)
+        else:
+            self._rows.inc(rows)
+            self._blocks.inc()
+        for part in block:
+            part.event.ack()
+        await self._delivery.until_available(lambda: self._ledger.commit(last), what=f"the commit of {what}")

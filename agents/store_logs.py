@@ -1,0 +1,98 @@
+"""Keeps logs: topic `logs` -> ClickHouse, in big blocks, each row once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.blocks import BlockBounds, BlockWriter, OpenIntent, PartitionLost
+from agents.delivery import Delivery, message_headers
+from storage.logs import LogStore
+from topics import log_columns
+from topics.errors import Refused, Unavailable
+from topics.faust_app import EmbeddedApp
+from topics.redis_streams.errors import Fenced
+from topics.redis_streams.intents import Intent
+
+
+class StoreLogs:
+    """The agent: hands each message to the block writer of its partition.
+
+    A message is acknowledged by the writer when its block is stored, never before: a crash between the two repeats the
+    insert, and the ledger makes the repeat harmless.
+    """
+
+    def __init__(self, app: EmbeddedApp, *, logs: LogStore, bounds: BlockBounds, delivery: Delivery) -> None:
+        self._app = app
+        self._logs = logs
+        self._bounds = bounds
+        self._delivery = delivery
+        self._writers: dict[Any, BlockWriter] = {}
+
+    async def run(self, stream: Any) -> None:
+        """Take every event in; ends only with the stream."""
+        async for event in stream.noack().events():
+            try:
+                self._take(event)
+            except Refused as exc:
+                self._delivery.bury(event, exc)
+                event.ack()
+            except Exception as exc:
+                await self._delivery.give_up(exc)
+
+    async def forget(self, partitions: set[Any]) -> None:
+        """Partitions are gone, or start over: drop what waits for them; whoever owns them next reads it again."""
+        for tp in partitions:
+            writer = self._writers.pop(tp, None)
+            if writer is not None:
+                await writer.stop()
+
+    def _take(self, event: Any) -> None:
+        message = event.message
+        headers = message_headers(message)
+        if headers.get("schema") != log_columns.SCHEMA_VERSION:
+            raise Refused(f"cannot store columns of schema {headers.get('schema')!r}", code="bad_message")
+        writer = self._writers.get(message.tp)
+        if writer is None:
+            writer = self._writers[message.tp] = BlockWriter(
+                topic=message.topic,
+                bounds=self._bounds,
+                ledger=_PartitionLedger(self._app, message.tp),
+                insert=self._insert,
+                delivery=self._delivery,
+            )
+        writer.add(event, offset=message.offset, value=message.value, rows=int(headers["rows"]))
+
+    async def _insert(self, messages: list[bytes], rows: int, token: str) -> None:
+        await self._logs.insert(log_columns.join(messages), rows=rows, token=token)
+
+
+class _PartitionLedger:
+    """The ledger of one partition, on the transport's own intents and commits."""
+
+    def __init__(self, app: EmbeddedApp, tp: Any) -> None:
+        self._app = app
+        self._tp = tp
+
+    async def read(self) -> OpenIntent | None:
+        intent = await self._app.streams.read_intent(self._tp)
+        return None if intent is None else OpenIntent(intent.first_offset, intent.last_offset, intent.token)
+
+    async def write(self, intent: OpenIntent) -> None:
+        try:
+            await self._app.streams.write_intent(self._tp, Intent(intent.first, intent.last, intent.token))
+        except Fenced as exc:
+            raise PartitionLost(str(exc)) from exc
+
+    async def commit(self, last: int) -> None:
+        await self._app.streams.commit_now()
+        track = self._app.streams.track(self._tp)
+        if track is None:
+            raise PartitionLost(
+                f"cannot commit {self._tp.topic} {self._tp.partition}: the partition is not ours any more"
+            )
+        if track.committed <= last:
+            raise Unavailable("cannot commit yet")
+
+    def token(self, first: int, last: int) -> str:
+        incarnation = self._app.streams.transport.incarnation
+        return f"{incarnation}/{self._tp.topic}/{self._tp.partition}/{first}-{last}"

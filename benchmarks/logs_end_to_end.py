@@ -1,0 +1,97 @@
+"""How much CPU does a log cost, from socket to disk, in each process? (`make bench`)
+
+Starts a fresh instance, sends the shared workload in requests of 1000 records and then of one, waits until every record can be
+queried and the store has settled, and prints CPU microseconds by process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from aegis.client import IngestClient
+from benchmarks.log_workload import log_bodies
+from benchmarks.measured_instance import MeasuredInstance, hardware, measured_instance
+
+BUDGET_US_A_LOG = 12.0
+BUDGET_US_ONE_RECORD_GATEWAY = 80.0
+SETTLE_S = 3.0
+
+
+def main() -> None:
+    """Run it and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--logs", type=int, default=300_000, help="records sent in requests of 1000")
+    parser.add_argument("--requests", type=int, default=10_000, help="requests of one record")
+    options = parser.parse_args()
+    with measured_instance() as instance:
+        rows = asyncio.run(_run(instance, options.logs, options.requests))
+    table = Table(title=f"CPU us by process; {hardware()}", title_justify="left")
+    for column in ("process", "a log, 1000 a request", "a request of one log"):
+        table.add_column(column, justify="right" if column != "process" else "left")
+    for name, *figures in rows:
+        table.add_row(name, *(f"{figure:.2f}" for figure in figures))
+    Console(width=100).print(table)
+
+
+async def _run(instance: MeasuredInstance, logs: int, requests: int) -> list[tuple[str, float, float]]:
+    now_ns = time.time_ns()
+    warm = log_bodies(20_000, batch=1000, seed=1, start_ns=now_ns - 7200 * 10**9)
+    await _send(instance, warm, senders=2)
+    await _stored(instance, 20_000)
+    big = log_bodies(logs, batch=1000, start_ns=now_ns - 3600 * 10**9)
+    big_us = await _measure(instance, big, 20_000 + logs, senders=4, units=logs)
+    small = log_bodies(requests, batch=1, seed=2, start_ns=now_ns - 3600 * 10**9)
+    small_us = await _measure(instance, small, 20_000 + logs + requests, senders=16, units=requests)
+    rows = [(name, big_us[name], small_us[name]) for name in big_us]
+    rows.append(("all", sum(big_us.values()), sum(small_us.values())))
+    rows.append(("budget (all; gateway + redis)", BUDGET_US_A_LOG, BUDGET_US_ONE_RECORD_GATEWAY))
+    return rows
+
+
+async def _measure(
+    instance: MeasuredInstance, bodies: list[tuple[bytes, int]], total: int, *, senders: int, units: int
+) -> dict[str, float]:
+    """CPU microseconds a unit by process, until all is stored and merges have settled."""
+    before = instance.cpu_s()
+    begin = time.perf_counter()
+    await _send(instance, bodies, senders=senders)
+    sent = time.perf_counter()
+    await _stored(instance, total)
+    print(f"{units} units sent in {sent - begin:.1f} s, all stored {time.perf_counter() - sent:.2f} s later")
+    await asyncio.sleep(SETTLE_S)
+    after = instance.cpu_s()
+    return {name: (after[name] - before[name]) / units * 1e6 for name in before}
+
+
+async def _send(instance: MeasuredInstance, bodies: list[tuple[bytes, int]], *, senders: int) -> None:
+    queue = iter(bodies)
+    async with IngestClient(instance.url, org_key=instance.org_key, secret=instance.secret) as client:
+
+        async def sender() -> None:
+            for body, records in queue:
+                assert (await client.send_body("/v1/logs", body)).accepted == records
+
+        await asyncio.gather(*(sender() for _ in range(senders)))
+
+
+async def _stored(instance: MeasuredInstance, total: int) -> None:
+    """Return when the store holds `total` records; asks the worker, whose counter costs the store nothing."""
+    deadline = time.monotonic() + 120
+    url = f"{instance.worker_url}/metrics"
+    async with httpx.AsyncClient() as http:
+        while time.monotonic() < deadline:
+            lines = (await http.get(url)).text.splitlines()
+            if sum(float(line.split()[-1]) for line in lines if line.startswith("aegis_store_rows_total{")) >= total:
+                return
+            await asyncio.sleep(0.05)
+    raise SystemExit(f"only a part of {total} records was stored within 120 s")
+
+
+if __name__ == "__main__":
+    main()

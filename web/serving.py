@@ -1,0 +1,88 @@
+"""An ASGI application + an address -> an HTTP server that starts, drains on SIGTERM or SIGINT, and stops.
+
+uvicorn with uvloop and httptools. The socket is bound here, so that a taken port is a refusal that names the setting, and the
+signals are handled here, so that what was accepted is finished before anything is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from topics.errors import Refused
+
+DRAIN_S = 20
+BACKLOG = 2048
+
+
+def bind(host: str, port: int, *, setting: str) -> socket.socket:
+    """A listening socket. Raises `Refused` naming `setting` when the address cannot be had; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except (OSError, OverflowError) as exc:
+        sock.close()
+        raise Refused(
+            f"cannot listen on {host}:{port}: {exc}; choose another with {setting}", code="bad_setting"
+        ) from exc
+    sock.setblocking(False)
+    return sock
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling, which would end the process before our own closing is done."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    app: Any, sock: socket.socket, *, stop: asyncio.Event, on_drain: Callable[[], None] | None = None
+) -> None:
+    """Serve until `stop` is set, then finish the requests under way (at most `DRAIN_S` seconds) and return.
+
+    Raises RuntimeError when the server ends by itself.
+    """
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=75,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not stop.is_set():
+        await serving
+        raise RuntimeError("the HTTP server ended by itself")
+    if on_drain is not None:
+        on_drain()
+    server.should_exit = True
+    await serving
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set. Call it inside the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
