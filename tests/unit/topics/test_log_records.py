@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from topics.errors import Refused
 from topics.log_records import LogsRequest, read_log_timestamps, read_logs
 

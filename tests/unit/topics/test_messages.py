@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+
 from topics import log_columns
 from topics.dead_letters import DeadLetter
 from topics.errors import Refused

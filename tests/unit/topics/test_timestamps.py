@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from topics.errors import Refused
 from topics.timestamps import format_timestamp, parse_timestamp, parse_timestamps
 

@@ -1,0 +1,150 @@
+"""Tables on the transport: what they show is what was committed, on whichever worker the partition is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+from faust.types import TP
+
+from topics.errors import Refused
+from topics.faust_app import EmbeddedApp, TransportConfig, create_app
+from topics.redis_streams.catalogue import check_server, declare_topics
+from topics.redis_streams.keys import Keys
+
+KEYS = Keys()
+CHANGELOG = "g1-counts-changelog"
+
+
+@pytest.fixture
+async def client(redis_server: Any) -> AsyncIterator[Any]:
+    client = redis.asyncio.Redis(port=redis_server.port, protocol=2)
+    await declare_topics(client, {"a": 2}, readers={"a": ("g1",)})
+    yield client
+    await client.aclose()
+
+
+class Counter:
+    """An app that counts its messages by value; `gate` stops it before the count."""
+
+    def __init__(self, config: TransportConfig) -> None:
+        self.app: EmbeddedApp = create_app("g1", config)
+        self.table = self.app.Table("counts", key_type=str, value_type=int, default=int, partitions=2)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.seen = 0
+
+        @self.app.agent(self.app.topic("a"))
+        async def count(stream: Any) -> None:
+            async for value in stream:
+                self.seen += 1
+                await self.gate.wait()
+                key = value.decode()
+                if key.startswith("-"):
+                    self.table.pop(key[1:], None)
+                else:
+                    self.table[key] += 1
+
+    def shown(self) -> dict[str, int]:
+        return dict(self.table.data.data)
+
+
+@pytest.fixture
+async def start(redis_server: Any, tmp_path: Path) -> AsyncIterator[Any]:
+    running: list[Counter] = []
+
+    async def start_one() -> Counter:
+        config = TransportConfig(
+            url=redis_server.url, data_dir=tmp_path / "faust", partitions=2, lease_s=0.8, drain_s=0.3
+        )
+        running.append(Counter(config))
+        await running[-1].app.start()
+        return running[-1]
+
+    yield start_one
+    for counter in running:
+        await asyncio.wait_for(counter.app.stop(), 10)
+
+
+async def add(client: Any, partition: int, *values: str) -> None:
+    for value in values:
+        await client.execute_command("XADD", KEYS.stream("a", partition), "0-*", "v", value, "t", 1)
+
+
+async def until(true: Callable[[], bool], timeout_s: float = 8.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_table_is_there_again_after_a_restart_and_its_changelog_is_compacted(client: Any, start: Any) -> None:
+    one = await start()
+    await add(client, 0, *["x"] * 50, "y", "z", "-y")
+    await add(client, 1, *["w"] * 10, "-w")
+    await until(lambda: one.app.streams.counts.messages_committed == 64)
+    assert one.shown() == {"x": 50, "z": 1}
+    await one.app.stop()
+    # The rows that count, and the tombstone that is the last entry.
+    assert await client.xlen(KEYS.stream(CHANGELOG, 0)) <= 3
+    assert await client.xlen(KEYS.stream(CHANGELOG, 1)) == 1
+    two = await start()
+    assert two.shown() == {"x": 50, "z": 1}
+    await add(client, 0, "x", "-z")
+    await until(lambda: two.app.streams.counts.messages_committed == 2)
+    assert two.shown() == {"x": 51}
+
+
+async def test_trap_live_written_keys_a_revoke_empties_the_table_of_the_partition(client: Any, start: Any) -> None:
+    """Faust's memory store goes on showing rows that an agent wrote into a partition that is gone."""
+    one = await start()
+    await add(client, 0, "x", "x")
+    await add(client, 1, "y")
+    await until(lambda: one.app.streams.counts.messages_committed == 3)
+    two = await start()
+    await until(lambda: len(one.app.streams.lanes) == 1 and len(two.app.streams.lanes) == 1)
+    await until(lambda: not one.app.rebalancing and not two.app.rebalancing)
+    by_partition = {0: {"x": 2}, 1: {"y": 1}}
+    for counter in (one, two):
+        (partition,) = counter.app.streams.lanes
+        assert counter.shown() == by_partition[partition]
+    await add(client, 0, "x")
+    await add(client, 1, "y")
+    await until(lambda: {**one.shown(), **two.shown()} == {"x": 3, "y": 2})
+
+
+async def test_a_member_without_partitions_takes_over_what_is_left(client: Any, start: Any) -> None:
+    one, two, three = await start(), await start(), await start()
+    await until(lambda: [len(c.app.streams.lanes) for c in (one, two, three)] == [1, 1, 0])
+    await add(client, 0, *["x"] * 5)
+    await add(client, 1, *["y"] * 5)
+    await until(lambda: one.seen + two.seen == 10)
+    await asyncio.gather(one.app.stop(), two.app.stop())
+    await add(client, 0, *["x"] * 5)
+    await until(lambda: three.shown() == {"x": 10, "y": 5})
+
+
+async def test_an_agent_that_outlives_a_rebalance_changes_no_table_twice(client: Any, start: Any) -> None:
+    one = await start()
+    one.gate.clear()
+    await add(client, 1, "y")
+    await until(lambda: one.seen == 1)
+    # Partition 0 is taken over by somebody else: a rebalance that the agent of partition 1 does not finish in time for.
+    await client.set(KEYS.epoch("g1", 0), "99:somebody")
+    await client.hset(KEYS.lease("g1", 0), mapping={"owner": "somebody", "exp": 1 << 53})
+    await until(lambda: one.app.streams.assignment() == {TP("a", 1), TP(CHANGELOG, 1)})
+    one.gate.set()
+    await until(lambda: one.app.streams.counts.messages_committed == 1)
+    assert one.seen == 2
+    assert one.shown() == {"y": 1}
+
+
+def test_a_redis_that_drops_data_is_refused() -> None:
+    check_server(b"redis_version:7.0.15\r\n", [b"maxmemory-policy", b"noeviction"])
+    with pytest.raises(Refused, match="noeviction"):
+        check_server(b"redis_version:8.2.3\r\n", [b"maxmemory-policy", b"allkeys-lru"])
+    with pytest.raises(Refused, match="first that numbers"):
+        check_server(b"redis_version:6.2.1\r\n", [b"maxmemory-policy", b"noeviction"])

@@ -1,0 +1,15 @@
+"""Redis Streams under Faust: stream entries come in, agents see Faust events; what they commit and produce goes out at once.
+
+keys.py, entries.py      names of keys and the fields of an entry; import no Faust, the gateway's producer uses them too
+wire.py                  one connection: many commands out in one write, as many replies back
+catalogue.py             which topics exist, which groups read them, which incarnation of the transport this is
+leases.py, scripts.py    who owns which partition, by the server's clock
+lane.py                  what one owned partition has read, had acknowledged and produced
+transaction.py           the commit of lanes in one MULTI/EXEC, and what to do when its reply is lost; commits.py calls it
+fetch.py, delivery.py    from Redis to the agents, bounded
+loading.py, store.py     positions and tables of a partition that has just come
+intents.py               what a sink is about to write, kept beside the ownership it depends on
+overview.py, status.py   what an operator and /metrics see
+transport.py, consumer.py, producer.py, rebalance.py   the Faust side of all this
+pipelined_connection.py, stream_producer.py            the gateway's way in
+"""
