@@ -96,7 +96,8 @@ async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple
     development = await development_credentials(instance)
     write_instance_file(data_dir, as_environment(facts))
     say("starting gateway, worker")
-    await supervisor.start(_own_processes(instance, environment() | as_environment(facts)))
+    services = tuple(spec.name for spec in specs)
+    await supervisor.start(_own_processes(instance, environment() | as_environment(facts), after=services))
     return instance, development
 
 
@@ -132,8 +133,8 @@ def _embedded(settings: Settings) -> tuple[list[ProcessSpec], dict[str, Any]]:
     return specs, facts
 
 
-def _own_processes(settings: Settings, env: dict[str, str]) -> list[ProcessSpec]:
-    """The parts of Aegis itself."""
+def _own_processes(settings: Settings, env: dict[str, str], *, after: tuple[str, ...]) -> list[ProcessSpec]:
+    """The parts of Aegis itself; they stop before the services that they come after."""
 
     def spec(name: str, port: int, *arguments: str) -> ProcessSpec:
         argv = (sys.executable, "-m", "aegis.cli", *arguments)
@@ -141,6 +142,7 @@ def _own_processes(settings: Settings, env: dict[str, str]) -> list[ProcessSpec]
             name=name,
             argv=argv,
             env=env,
+            after=after,
             ready=_is_ready(f"http://{_reachable(settings.host)}:{port}/ready", name),
             stop_timeout_s=30.0,
             ready_timeout_s=60.0,

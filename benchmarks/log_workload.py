@@ -14,28 +14,10 @@ import orjson
 
 from topics.timestamps import format_timestamp
 
-SERVICES = [
-    "checkout",
-    "payments",
-    "cart",
-    "catalog",
-    "search",
-    "auth",
-    "users",
-    "orders",
-    "shipping",
-    "inventory",
-    "gateway",
-    "notify",
-    "billing",
-    "media",
-    "recommend",
-    "reviews",
-    "pricing",
-    "ledger",
-    "scheduler",
-    "webhooks",
-]
+SERVICES = (
+    "checkout", "payments", "cart", "catalog", "search", "auth", "users", "orders", "shipping", "inventory",
+    "gateway", "notify", "billing", "media", "recommend", "reviews", "pricing", "ledger", "scheduler", "webhooks",
+)  # fmt: skip
 LEVELS = ("debug", "info", "warn", "error")
 LEVEL_WEIGHTS = (20, 65, 10, 5)
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-south-1")

@@ -1,0 +1,182 @@
+"""`aegis up` as a user starts it: a process of its own on a fresh folder, spoken to over HTTP and the command line alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from aegis.client import sign
+
+AEGIS = (sys.executable, "-m", "aegis.cli")
+DAY = {"start": "2025-10-31T00:00:00Z", "end": "2025-11-01T00:00:00Z"}
+
+
+@dataclass
+class Organization:
+    """A tenant of its own for one test: what it sends with, and what it asks with."""
+
+    instance: Instance
+    org_id: str
+    org_key: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+
+    def post(self, body: bytes, *, drop: str = "", off_s: float = 0, **headers: str) -> httpx.Response:
+        """Send a body to /v1/logs, signed unless a header is dropped or replaced."""
+        signed = sign(
+            body, org_key=self.org_key, secret=self.secret, timestamp_ms=int((time.time() + off_s) * 1000)
+        ) | {name.replace("_", "-"): value for name, value in headers.items()}
+        signed.pop(drop, None)
+        return self.instance.http.post("/v1/logs", content=body, headers=signed)
+
+    def send(self, logs: list[dict[str, Any]]) -> None:
+        """Send logs that must be accepted."""
+        response = self.post(json.dumps({"logs": logs}).encode())
+        assert response.status_code == 202, response.text
+        assert response.json()["accepted"] == len(logs)
+
+    def ask(self, token: str | None = None, **search: Any) -> httpx.Response:
+        """Search; by default all of the day of the README's example."""
+        headers = {"authorization": f"Bearer {token or self.token}"}
+        return self.instance.http.post("/query/logs/search", json=DAY | search, headers=headers)
+
+    def found(self, **search: Any) -> list[dict[str, Any]]:
+        """Every log of a search, all its pages."""
+        logs: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            response = self.ask(limit=1000, **search, **({"cursor": cursor} if cursor else {}))
+            assert response.status_code == 200, response.text
+            page = response.json()
+            logs += page["logs"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return logs
+
+    def found_in_time(self, count: int, *, within_s: float = 30, **search: Any) -> list[dict[str, Any]]:
+        """Every log of a search, once there are at least `count`, or when the time is over."""
+        deadline = time.monotonic() + within_s
+        while len(logs := self.found(**search)) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return logs
+
+
+class Instance:
+    """A running `aegis up`."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.data_dir = folder / "data"
+        self.env = {**os.environ, "AEGIS_LEASE_S": "1", **env}
+        self.errors = folder / "up.stderr"
+        self.facts: dict[str, Any] = {}
+        self._process: subprocess.Popen[str] | None = None
+        self.http = httpx.Client()
+
+    def start(self) -> None:
+        argv = [*AEGIS, "up", "--data-dir", str(self.data_dir), "--port", "0", "--json"]
+        with self.errors.open("a") as errors:
+            self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=self.env)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"aegis up did not get ready:\n{self.errors.read_text()[-3000:]}"
+        self.facts = json.loads(line)
+        self.http.close()
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    @property
+    def url(self) -> str:
+        return str(self.facts["url"])
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal `aegis up` and wait for it; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        code = self._process.wait(60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process = None
+        return code
+
+    def close(self) -> None:
+        self.http.close()
+        if self._process is not None:
+            self.end()
+
+    def aegis(self, *arguments: str, fails: bool = False) -> str:
+        """Run a command beside it; its standard output, or its standard error when it is to fail."""
+        argv = [*AEGIS, *arguments, "--data-dir", str(self.data_dir)]
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode != 0) == fails, done.stderr + done.stdout
+        return done.stderr if fails else done.stdout
+
+    def organization(self, name: str) -> Organization:
+        """A new tenant with a key and a viewer's token, made with the command line."""
+        made = json.loads(self.aegis("org", "create", name, "--json"))
+        key = json.loads(self.aegis("key", "create", name, "--json"))
+        token = json.loads(self.aegis("token", name, "--role", "viewer", "--json"))
+        return Organization(self, made["id"], key["org_key"], key["secret"], token["token"])
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """Name -> what `aegis status --json` says of each process."""
+        return {each["name"]: each for each in json.loads(self.aegis("status", "--json"))["processes"]}
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one of its processes and wait until another has taken its place and is ready."""
+        before = self.processes()[name]
+        os.kill(before["pid"], signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            now = self.processes()[name]
+            if now["pid"] not in (None, before["pid"]) and now["state"] == "ready":
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{name} did not come back: {self.errors.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def new_instance() -> Iterator[Callable[..., Instance]]:
+    """Makes instances (not started yet), and stops and removes them all in the end."""
+    made: list[tuple[Instance, Path]] = []
+
+    def make(**env: str) -> Instance:
+        folder = Path(tempfile.mkdtemp(prefix="aegis-test-up-"))
+        folder.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root.
+        made.append((Instance(folder, **env), folder))
+        return made[-1][0]
+
+    yield make
+    for instance, folder in made:
+        instance.close()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def instance(new_instance: Callable[..., Instance]) -> Instance:
+    """One that tests share; each makes an organization of its own."""
+    started = new_instance()
+    started.start()
+    return started
+
+
+@pytest.fixture
+def organization(instance: Instance, request: pytest.FixtureRequest) -> Organization:
+    """A tenant of the shared instance for this test alone."""
+    return instance.organization(f"{request.node.name[:60]}-{time.time_ns()}")

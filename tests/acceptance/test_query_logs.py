@@ -1,0 +1,126 @@
+"""POST /query/logs/search on a running instance: the right logs, in order, page by page, and nobody else's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from query.tokens import Tokens
+from storage.scope import OrgScope
+
+LOG: dict[str, Any] = {"timestamp": "2025-10-31T10:00:00Z", "service": "api", "level": "error", "message": "failed"}
+
+
+def messages(logs: list[dict[str, Any]]) -> list[str]:
+    return [log["message"] for log in logs]
+
+
+def test_every_condition_narrows(organization: Any) -> None:
+    logs = [
+        LOG | {"message": "one Timeout", "timestamp": "2025-10-31T10:00:01Z"},
+        LOG | {"message": "two", "service": "web", "timestamp": "2025-10-31T10:00:02Z"},
+        LOG | {"message": "three 100%", "level": "WARN", "timestamp": "2025-10-31T10:00:03Z"},
+        LOG | {"message": "four", "trace_id": "abc", "timestamp": "2025-10-31T10:00:04Z"},
+        LOG | {"message": "five", "timestamp": "2025-11-02T10:00:00Z"},
+    ]
+    organization.send(logs)
+    assert messages(organization.found_in_time(4)) == ["four", "three 100%", "two", "one Timeout"]
+    assert messages(organization.found(order="oldest")) == ["one Timeout", "two", "three 100%", "four"]
+    assert messages(organization.found(service="web")) == ["two"]
+    assert messages(organization.found(level="warn")) == ["three 100%"]
+    assert messages(organization.found(level="WARN")) == ["three 100%"]
+    assert messages(organization.found(search="TIMEOUT")) == ["one Timeout"]
+    assert messages(organization.found(search="0%")) == ["three 100%"]
+    assert messages(organization.found(search="%")) == ["three 100%"]
+    assert messages(organization.found(trace_id="abc")) == ["four"]
+    assert messages(organization.found(service="web", level="warn")) == []
+    assert messages(organization.found(end="2025-10-31T10:00:03Z")) == ["two", "one Timeout"]
+    assert messages(organization.found(start=1761904803000, end=1761904804000)) == ["three 100%"]
+
+
+def test_pages_go_on_where_the_last_one_ended(organization: Any) -> None:
+    organization.send([LOG | {"message": str(i)} for i in range(25)])
+    organization.found_in_time(25)
+    seen: list[str] = []
+    cursor = None
+    sizes = []
+    while True:
+        page = organization.ask(limit=10, **({"cursor": cursor} if cursor else {})).json()
+        seen += messages(page["logs"])
+        sizes.append(len(page["logs"]))
+        assert set(page["stats"]) == {"rows_read", "bytes_read", "elapsed_ms"}
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert sizes == [10, 10, 5]
+    assert sorted(seen, key=int) == [str(i) for i in range(25)]
+
+
+def test_another_organization_sees_nothing(instance: Any, organization: Any) -> None:
+    organization.send([LOG | {"message": "private"}] * 3)
+    organization.found_in_time(3)
+    cursor = organization.ask(limit=1).json()["next_cursor"]
+    stranger = instance.organization(f"{organization.org_id[:8]} stranger")
+    assert stranger.found() == []
+    assert stranger.ask(cursor=cursor).json()["logs"] == []
+    assert stranger.found(search="private") == []
+    for smuggled in ({"org_id": organization.org_id}, {"organization": organization.org_id}):
+        assert stranger.ask(**smuggled).status_code == 422
+
+
+def test_a_token_of_another_installation_opens_nothing(organization: Any) -> None:
+    forged = Tokens("f" * 64).issue(OrgScope(organization.org_id), role="owner", subject="x", lifetime_s=60)
+    response = organization.ask(token=forged)
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "bad_token")
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_without_a_token_there_is_no_answer(instance: Any) -> None:
+    response = instance.http.post("/query/logs/search", json={"start": 0, "end": 1})
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize("role", ["owner", "admin", "member", "viewer"])
+def test_every_role_may_read_logs(organization: Any, role: str) -> None:
+    token = json.loads(organization.instance.aegis("token", organization.org_id, "--role", role, "--json"))["token"]
+    assert organization.ask(token=token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("search", "path"),
+    [
+        ({"start": "yesterday"}, "start"),
+        ({"start": None}, "start"),
+        ({"end": "2025-10-30T00:00:00Z"}, "end"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 1001}, "limit"),
+        ({"limit": "10"}, "limit"),
+        ({"order": "sideways"}, "order"),
+        ({"cursor": "garbage"}, "cursor"),
+        ({"service": 5}, "service"),
+        ({"search": ""}, "search"),
+        ({"search": "x" * 1001}, "search"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_wrong_question_names_its_field(organization: Any, search: dict[str, Any], path: str) -> None:
+    response = organization.ask(**search)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (422, "invalid_field"), error
+    assert error["details"][0]["path"].partition(".")[0] == path
+
+
+def test_a_body_that_is_not_json_is_400(organization: Any) -> None:
+    headers = {"authorization": f"Bearer {organization.token}", "content-type": "application/json"}
+    response = organization.instance.http.post("/query/logs/search", content=b"{", headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "malformed_json")
+
+
+@pytest.mark.parametrize("attack", ["' OR 1=1 --", "'; DROP TABLE logs; --", "{x:String}", "\\", "\u0000", "%27"])
+@pytest.mark.parametrize("field", ["service", "level", "search", "trace_id"])
+def test_nothing_is_ever_read_as_sql(organization: Any, field: str, attack: str) -> None:
+    response = organization.ask(**{field: attack})
+    assert response.status_code == 200, response.text
+    assert response.json()["logs"] == []
