@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from redis.exceptions import RedisError
 
+from aegis.access import opened_control_plane
 from aegis.settings import Settings
-from aegis.wiring import migrate_all, opened_clickhouse, opened_control_plane, opened_redis
+from aegis.wiring import migrate_all, opened_clickhouse, opened_redis
 from topics.errors import AegisError, Unavailable
 from topics.names import READERS
 from topics.redis_streams.keys import Keys

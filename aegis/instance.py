@@ -16,9 +16,10 @@ from typing import Any
 import httpx
 from redis.exceptions import RedisError
 
+from aegis.access import opened_control_plane
 from aegis.settings import INSTANCE_FILE, Settings, load_settings
 from aegis.supervision.status import read_status
-from aegis.wiring import opened_control_plane, opened_redis
+from aegis.wiring import opened_redis
 from topics.errors import Refused, Unavailable
 
 DEVELOPMENT = "development"
@@ -71,7 +72,7 @@ async def read_instance(data_dir: Path) -> dict[str, Any]:
     Raises `Refused` when nothing does.
     """
     status = read_status(data_dir)
-    folder = os.path.abspath(data_dir)
+    folder = _absolute(data_dir)
     if status is None:
         raise Refused(f"cannot find a running instance in {folder}: start one with `aegis up`", code="not_running")
     settings = load_settings(data_dir)
@@ -87,6 +88,10 @@ async def read_instance(data_dir: Path) -> dict[str, Any]:
         "supervisor_pid": status.supervisor_pid,
         "processes": processes,
     }
+
+
+def _absolute(folder: Path) -> str:
+    return str(folder.absolute())
 
 
 def _checks(settings: Settings) -> dict[str, Callable[[], Awaitable[str]]]:

@@ -20,6 +20,7 @@ import httpx
 from pydantic import SecretStr
 from rich.markup import escape
 
+from aegis.access import tokens
 from aegis.cli.console import err, out, print_json, say
 from aegis.embedded.clickhouse.service import USER as CLICKHOUSE_USER
 from aegis.embedded.clickhouse.service import clickhouse_service
@@ -32,7 +33,7 @@ from aegis.settings import Settings, as_environment, environment
 from aegis.supervision.lock import lock_data_dir
 from aegis.supervision.spec import Event, ProcessSpec
 from aegis.supervision.supervisor import Supervisor
-from aegis.wiring import migrate_all, tokens
+from aegis.wiring import migrate_all
 from storage.scope import OrgScope
 from topics.errors import Refused
 from web.serving import stop_on_signals

@@ -1,4 +1,4 @@
-"""Settings -> the parts of a process, opened in order and closed in reverse."""
+"""Settings -> the stores and the transport, opened, declared and migrated. Who may use them: aegis/access.py."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from aegis.settings import Settings
-from query.tokens import Tokens
 from storage.clickhouse import ClickHouse, ClickHouseAddress
-from storage.control_plane import ControlPlane
 from storage.migrations import AppliedMigration, migrate
-from storage.sealing import Sealer
 from topics.errors import Refused, Unavailable
 from topics.names import READERS
 from topics.redis_streams.catalogue import declare_topics
@@ -32,36 +29,6 @@ def clickhouse_address(settings: Settings) -> ClickHouseAddress:
         user=settings.clickhouse_user,
         password=settings.clickhouse_password.get_secret_value(),
     )
-
-
-def sealer(settings: Settings) -> Sealer:
-    """What opens the secrets of API keys. Raises `Refused` naming the setting when it is missing."""
-    if settings.master_key is None:
-        raise Refused(
-            "cannot start: AEGIS_MASTER_KEY is not set; `aegis up` makes one for development, "
-            "`openssl rand -hex 32` one for production",
-            code="bad_setting",
-        )
-    return Sealer.from_hex(settings.master_key.get_secret_value())
-
-
-def tokens(settings: Settings) -> Tokens:
-    """What issues and reads bearer tokens. Raises `Refused` naming the setting when it is missing."""
-    if settings.jwt_secret is None:
-        raise Refused(
-            "cannot start: JWT_SECRET is not set; `aegis up` makes one for development, "
-            "`openssl rand -hex 32` one for production",
-            code="bad_setting",
-        )
-    return Tokens(settings.jwt_secret.get_secret_value())
-
-
-@asynccontextmanager
-async def opened_control_plane(settings: Settings, *, with_secrets: bool) -> AsyncIterator[ControlPlane]:
-    """The control plane; `with_secrets` when keys are to be made or checked."""
-    opener = sealer(settings) if with_secrets else None
-    async with await ControlPlane.open(settings.database_url.get_secret_value(), opener) as control_plane:
-        yield control_plane
 
 
 @asynccontextmanager

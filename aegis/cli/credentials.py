@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from aegis.access import opened_control_plane, tokens
 from aegis.cli.console import DataDir, Json, print_json, print_table, say, settings_of, shown_time
-from aegis.wiring import opened_control_plane, tokens
 from query.tokens import ROLES, Role
 from storage.control_plane import SIGNAL_SCOPES, ApiKey, Organization
 from topics.errors import Refused

@@ -7,12 +7,11 @@ import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aegis.cli.console import DataDir, Json, err, print_json, print_table, say, settings_of
-from topics.errors import Refused, Unavailable
+from topics.errors import Refused
 
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "wrong": "[red]wrong[/]"}
 
@@ -108,8 +107,6 @@ async def _send_demo(
                     await asyncio.sleep(max(0.0, accepted / rate - elapsed))
             except asyncio.CancelledError:
                 pass  # Ctrl-C is how an endless demo ends: say what was sent.
-            except httpx.HTTPError as exc:
-                raise Unavailable(f"cannot send: {exc}") from exc
     elapsed = time.monotonic() - begin
     return {
         "accepted": accepted,

@@ -49,7 +49,7 @@ def gateway(
     data_dir: DataDir = None,
 ) -> None:
     """Run a gateway: it takes signed requests and puts them onto topics."""
-    from aegis.processes import run_gateway  # As above.
+    from aegis.processes.gateway import run_gateway  # As above.
 
     settings = settings_of(data_dir, port=port, host=host)
     _run("gateway", settings, run_gateway(settings, with_query=with_query))
@@ -63,7 +63,7 @@ def query(
     data_dir: DataDir = None,
 ) -> None:
     """Run the query API on its own."""
-    from aegis.processes import run_query  # As above.
+    from aegis.processes.query import run_query  # As above.
 
     settings = settings_of(data_dir, query_port=port, host=host)
     _run("query", settings, run_query(settings))
@@ -81,7 +81,7 @@ def worker(
     data_dir: DataDir = None,
 ) -> None:
     """Run the agents: any number of workers share the partitions."""
-    from aegis.processes import run_worker
+    from aegis.processes.worker import run_worker
     from agents.app import DUTIES  # As above.
 
     unknown = [each for each in duty or () if each not in DUTIES]

@@ -1,4 +1,4 @@
-"""The long-running processes: gateway, query, worker. Each serves /health, /ready and /metrics, and drains on SIGTERM."""
+"""`aegis worker`: settings -> the agents, until SIGTERM or until one of them fails."""
 
 from __future__ import annotations
 
@@ -6,82 +6,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 
 from aegis.settings import Settings
-from aegis.wiring import (
-    declare_all_topics_in_time,
-    opened_clickhouse,
-    opened_control_plane,
-    tokens,
-)
+from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from agents.app import create_normalize_app, create_store_app, learn_topics
 from agents.blocks import BlockBounds
-from gateway.app import GatewayApp
-from gateway.ingest import Ingest
-from gateway.keys import KeyDirectory, load_ingest_keys
-from gateway.native_logs import NATIVE_LOGS
-from query.app import create_query_app, query_router
 from storage.logs import LogStore
 from topics.errors import Unavailable
 from topics.faust_app import EmbeddedApp, TransportConfig
-from topics.names import LOGS_RAW
-from topics.redis_streams.stream_producer import StreamProducer
 from web.error_replies import install_error_replies
 from web.health import Health, health_router
 from web.serving import bind, serve, stop_on_signals
 
 log = logging.getLogger(__name__)
-
-
-async def run_gateway(settings: Settings, *, with_query: bool) -> None:
-    """Serve ingestion, and with `with_query` the query API on the same port, until SIGTERM."""
-    async with AsyncExitStack() as stack:
-        sock = bind(settings.host, settings.port, setting="AEGIS_PORT")
-        stack.callback(sock.close)
-        stop = stop_on_signals()
-        control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=True))
-        await declare_all_topics_in_time(settings, stop)
-        producer = StreamProducer(settings.transport_url, topics=[LOGS_RAW])
-        await producer.start()
-        stack.push_async_callback(producer.close)
-        keys = KeyDirectory(partial(load_ingest_keys, control_plane), refresh_s=settings.key_refresh_s)
-        await keys.start()
-        stack.push_async_callback(keys.close)
-        ingest = Ingest(
-            formats={"/v1/logs": NATIVE_LOGS},
-            keys=keys,
-            producer=producer,
-            body_bytes_max=settings.body_bytes_max,
-            timestamp_window_s=settings.timestamp_window_s,
-            keep_for_ever=settings.retention == "off",
-        )
-        app = GatewayApp(ingest)
-        checks: dict[str, Any] = {"redis": producer.ping, "postgres": control_plane.ping}
-        if with_query:
-            clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
-            app.include_router(query_router(logs=LogStore(clickhouse), tokens=tokens(settings)))
-            checks["clickhouse"] = clickhouse.ping
-        health = Health("gateway", checks, required=frozenset({"redis"}))
-        app.include_router(health_router(health))
-        log.info("listening on http://%s:%d", *sock.getsockname()[:2])
-        await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
-
-
-async def run_query(settings: Settings) -> None:
-    """Serve the query API until SIGTERM."""
-    async with AsyncExitStack() as stack:
-        sock = bind(settings.host, settings.query_port, setting="AEGIS_QUERY_PORT")
-        stack.callback(sock.close)
-        stop = stop_on_signals()
-        clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
-        health = Health("query", {"clickhouse": clickhouse.ping}, required=frozenset({"clickhouse"}))
-        app = create_query_app(logs=LogStore(clickhouse), tokens=tokens(settings), health=health)
-        log.info("listening on http://%s:%d", *sock.getsockname()[:2])
-        await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
 
 
 async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:

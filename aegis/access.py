@@ -1,0 +1,45 @@
+"""Settings -> who may send and who may ask: the control plane, what opens its secrets, what issues tokens.
+
+Apart from aegis/wiring.py, because most commands need only this, and importing the stores' clients takes a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aegis.settings import Settings
+from query.tokens import Tokens
+from storage.control_plane import ControlPlane
+from storage.sealing import Sealer
+from topics.errors import Refused
+
+
+def sealer(settings: Settings) -> Sealer:
+    """What opens the secrets of API keys. Raises `Refused` naming the setting when it is missing."""
+    if settings.master_key is None:
+        raise Refused(
+            "cannot start: AEGIS_MASTER_KEY is not set; `aegis up` makes one for development, "
+            "`openssl rand -hex 32` one for production",
+            code="bad_setting",
+        )
+    return Sealer.from_hex(settings.master_key.get_secret_value())
+
+
+def tokens(settings: Settings) -> Tokens:
+    """What issues and reads bearer tokens. Raises `Refused` naming the setting when it is missing."""
+    if settings.jwt_secret is None:
+        raise Refused(
+            "cannot start: JWT_SECRET is not set; `aegis up` makes one for development, "
+            "`openssl rand -hex 32` one for production",
+            code="bad_setting",
+        )
+    return Tokens(settings.jwt_secret.get_secret_value())
+
+
+@asynccontextmanager
+async def opened_control_plane(settings: Settings, *, with_secrets: bool) -> AsyncIterator[ControlPlane]:
+    """The control plane; `with_secrets` when keys are to be made or checked."""
+    opener = sealer(settings) if with_secrets else None
+    async with await ControlPlane.open(settings.database_url.get_secret_value(), opener) as control_plane:
+        yield control_plane

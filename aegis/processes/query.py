@@ -1,0 +1,30 @@
+"""`aegis query`: settings -> the way out, until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+
+from aegis.access import tokens
+from aegis.settings import Settings
+from aegis.wiring import opened_clickhouse
+from query.app import create_query_app
+from storage.logs import LogStore
+from web.health import Health
+from web.serving import bind, serve, stop_on_signals
+
+log = logging.getLogger(__name__)
+
+
+async def run_query(settings: Settings) -> None:
+    """Serve the query API until SIGTERM."""
+    async with AsyncExitStack() as stack:
+        sock = bind(settings.host, settings.query_port, setting="AEGIS_QUERY_PORT")
+        stack.callback(sock.close)
+        stop = stop_on_signals()
+        clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
+        health = Health("query", {"clickhouse": clickhouse.ping}, required=frozenset({"clickhouse"}))
+        app = create_query_app(logs=LogStore(clickhouse), tokens=tokens(settings), health=health)
+        log.info("listening on http://%s:%d", *sock.getsockname()[:2])
+        await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
