@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from aegis.client import sign
 from gateway.app import GatewayApp
 from gateway.ingest import Ingest
