@@ -47,9 +47,8 @@ class Cluster:
     @property
     def programs(self) -> Path:
         """The folder of the programs to run: the wheel's, or our copy when the account cannot use the wheel's."""
-        return (
-            (self.package if self._reaches_package() else self._copy_folder / self.package.name) / "pginstall" / "bin"
-        )
+        package = self.package if self._reaches_package() else self._copy_folder / self.package.name
+        return package / "pginstall" / "bin"
 
     def prepare(self) -> None:
         """Make the cluster if there is none, and clear what a killed one left. Blocks, for a second or two the first time.
@@ -74,6 +73,11 @@ class Cluster:
         if (self.data / "PG_VERSION").exists():
             self._check_data()
             self._clear_crash()
+        elif self.data.exists() and any(self.data.iterdir()):
+            raise Refused(
+                f"cannot start PostgreSQL: {self.data} holds something, and it is no PostgreSQL cluster; move it away",
+                code="not_a_cluster",
+            )
         else:
             self._create()
 
@@ -105,7 +109,6 @@ class Cluster:
         partial = self.folder / "data.partial"
         password_file = self.folder / "password.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(self.data, ignore_errors=True)
         self._make_private(partial)
         descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

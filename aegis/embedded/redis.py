@@ -82,8 +82,7 @@ class RedisService:
             argv=self.argv(),
             env=self.env,
             ready=self.is_ready,
-            prepare=lambda: self.folder.mkdir(parents=True, exist_ok=True),
-            cwd=None,
+            prepare=lambda: self.folder.mkdir(mode=0o700, parents=True, exist_ok=True),
             stop_timeout_s=15.0,
             ready_timeout_s=300.0,
         )

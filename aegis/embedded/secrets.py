@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def load_or_create_secret(path: Path, *, size_bytes: int = 24) -> str:
-    """The secret in the file, 48 hexadecimal digits; made when it is not there, for its owner's eyes only."""
+    """The secret in the file; made when it is not there, `size_bytes` in hexadecimal digits, for its owner's eyes only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return path.read_text().strip()

@@ -16,7 +16,7 @@ _TAIL_BYTES = 4096
 
 def open_log(path: Path) -> int:
     """A descriptor that appends to the log; a full one is put aside first. The caller closes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     bound_log(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 

@@ -136,15 +136,12 @@ class Process:
             forget_child(self._pid_path)
 
     async def _prepare(self) -> None:
-        leftover = await asyncio.to_thread(
-            stop_leftover, self._pid_path, self.spec.stop_signal, self.spec.stop_timeout_s
-        )
-        if leftover is not None:
-            self._tell(
-                "leftover", f"stopped {self.spec.name} (pid {leftover}), left over from an earlier run", leftover
-            )
-        if self.spec.prepare is not None:
-            await asyncio.to_thread(self.spec.prepare)
+        spec = self.spec
+        pid = await asyncio.to_thread(stop_leftover, self._pid_path, spec.stop_signal, spec.stop_timeout_s)
+        if pid is not None:
+            self._tell("leftover", f"stopped {spec.name} (pid {pid}), left over from an earlier run", pid)
+        if spec.prepare is not None:
+            await asyncio.to_thread(spec.prepare)
 
     def _launch(self) -> Child:
         log = open_log(self.log_path)
@@ -181,27 +178,25 @@ class Process:
         """Ask until the answer is yes; False when the time is up. Being ready is announced from here."""
         deadline = child.started + self.spec.ready_timeout_s
         self._probe_trouble = ""
-        while time.monotonic() < deadline:
+        while (left := deadline - time.monotonic()) > 0:
+            # A probe speaks the service's own protocol, and may fail in any way while the service starts.
             try:
-                async with asyncio.timeout_at(
-                    asyncio.get_running_loop().time() + max(deadline - time.monotonic(), 0.01)
-                ):
-                    if await self.spec.ready() and child.exit_code is None:
-                        self._change("ready")
-                        self._tell(
-                            "ready",
-                            f"{self.spec.name} is ready after {time.monotonic() - child.started:.2f} s",
-                            child.pid,
-                        )
-                        if not self._first.done():
-                            self._first.set_result(None)
-                        return True
-            except (
-                Exception
-            ) as exc:  # A probe speaks the service's own protocol, and may fail in any way while that starts.
+                async with asyncio.timeout(left):
+                    is_ready = await self.spec.ready()
+            except Exception as exc:
                 self._probe_trouble = f" (the last answer was {type(exc).__name__}: {exc})"
+            else:
+                if is_ready and child.exit_code is None:
+                    self._announce_ready(child)
+                    return True
             await asyncio.sleep(self._timing.probe_interval_s)
         return False
+
+    def _announce_ready(self, child: Child) -> None:
+        self._change("ready")
+        self._tell("ready", f"{self.spec.name} is ready after {time.monotonic() - child.started:.2f} s", child.pid)
+        if not self._first.done():
+            self._first.set_result(None)
 
     def _last_words(self) -> str:
         words = tail(self.log_path, self._log_offset)

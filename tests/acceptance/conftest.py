@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,21 @@ class Organization:
 
     def post(self, body: bytes, *, drop: str = "", off_s: float = 0, **headers: str) -> httpx.Response:
         """Send a body to /v1/logs, signed unless a header is dropped or replaced."""
+        return self.instance.http.post("/v1/logs", content=body, headers=self._signed(body, drop, off_s, headers))
+
+    def post_with(self, http: httpx.Client, request: dict[str, Any]) -> httpx.Response:
+        """Send a request over another connection than the shared one, for threads."""
+        body = json.dumps(request).encode()
+        return http.post("/v1/logs", content=body, headers=self._signed(body))
+
+    def _signed(
+        self, body: bytes, drop: str = "", off_s: float = 0, replace: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         signed = sign(
             body, org_key=self.org_key, secret=self.secret, timestamp_ms=int((time.time() + off_s) * 1000)
-        ) | {name.replace("_", "-"): value for name, value in headers.items()}
+        ) | {name.replace("_", "-"): value for name, value in (replace or {}).items()}
         signed.pop(drop, None)
-        return self.instance.http.post("/v1/logs", content=body, headers=signed)
+        return signed
 
     def send(self, logs: list[dict[str, Any]]) -> None:
         """Send logs that must be accepted."""
@@ -123,12 +133,15 @@ class Instance:
         if self._process is not None:
             self.end()
 
-    def aegis(self, *arguments: str, fails: bool = False) -> str:
+    def aegis(self, *arguments: str, fails: bool = False, exit_code: int = 0) -> str:
         """Run a command beside it; its standard output, or its standard error when it is to fail."""
         argv = [*AEGIS, *arguments, "--data-dir", str(self.data_dir)]
         done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60, check=False)
-        assert (done.returncode != 0) == fails, done.stderr + done.stdout
-        return done.stderr if fails else done.stdout
+        if fails:
+            assert done.returncode != 0, done.stdout
+            return " ".join(done.stderr.split())  # Long lines are folded for people.
+        assert done.returncode == exit_code, done.stderr + done.stdout
+        return done.stdout
 
     def organization(self, name: str) -> Organization:
         """A new tenant with a key and a viewer's token; as the command line makes it, without its start-up time."""

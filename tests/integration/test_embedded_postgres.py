@@ -168,11 +168,20 @@ async def test_a_server_that_outlived_its_supervisor_is_stopped_first(made: Path
 
 async def test_a_cluster_that_was_half_made_is_made_again(open_dir: Path) -> None:
     service = postgres_service(open_dir, free_port(0), ENV)
-    for name in ("data.partial", "data"):
-        (service.cluster.folder / name / "base").mkdir(parents=True)
+    (service.cluster.folder / "data.partial" / "base").mkdir(parents=True)
     (service.cluster.folder / "password.partial").write_text("x")
     async with running(service, open_dir) as (_, connection):
         assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_what_is_no_cluster_is_left_alone(open_dir: Path) -> None:
+    service = postgres_service(open_dir, free_port(0), ENV)
+    service.cluster.data.mkdir(parents=True)
+    precious = service.cluster.data / "thesis.txt"
+    precious.write_text("x")
+    with pytest.raises(Refused, match="holds something, and it is no PostgreSQL cluster"):
+        service.cluster.prepare()
+    assert precious.exists()
 
 
 async def test_a_taken_port_is_said(made: Path, open_dir: Path) -> None:

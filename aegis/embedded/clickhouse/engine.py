@@ -232,7 +232,7 @@ def _usable(path: Path) -> Path:
             f"cannot open {path} as ClickHouse data: the engine takes what follows a ? for options", code="bad_path"
         )
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise Refused(f"cannot open {path} as ClickHouse data: {exc.strerror}", code="bad_path") from exc
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):

@@ -1,0 +1,79 @@
+"""A dependency that is away for a while delays what it must, is named in /health, and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LOG: dict[str, Any] = {"timestamp": "2025-10-31T10:00:00Z", "service": "api", "level": "error", "message": "kept"}
+
+
+@contextmanager
+def stopped(instance: Any, name: str) -> Iterator[None]:
+    """A process that neither answers nor ends, as one behind a broken network."""
+    family = [instance.processes()[name]["pid"]]
+    for parent in family:
+        family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_logs_are_accepted_and_kept_while_clickhouse_is_away(instance: Any, organization: Any) -> None:
+    with stopped(instance, "clickhouse"):
+        for i in range(5):
+            organization.send([LOG | {"message": f"kept {i}"}] * 10)
+        time.sleep(1.5)
+        health = instance.http.get("/health").json()
+        assert health["status"] == "degraded"
+        assert health["dependencies"]["clickhouse"]["status"] == "down"
+        assert health["ready"], "ingestion does not need the store"
+    assert len(organization.found_in_time(50)) == 50
+    assert instance.http.get("/health").json()["status"] == "ok"
+
+
+def test_without_redis_the_answer_is_503_and_then_it_goes_on(instance: Any, organization: Any) -> None:
+    with stopped(instance, "redis"):
+        begin = time.monotonic()
+        response = organization.post(b'{"logs":[{"timestamp":1,"service":"a","level":"info","message":"x"}]}')
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) >= 1
+        assert time.monotonic() - begin < 15
+        assert instance.http.get("/ready").status_code == 503
+    deadline = time.monotonic() + 20
+    while organization.post(b"{}").status_code == 503 or instance.http.get("/ready").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    organization.send([LOG])
+    assert len(organization.found_in_time(1)) == 1
+
+
+def test_keys_work_on_while_postgres_is_away(instance: Any, organization: Any) -> None:
+    organization.send([LOG])
+    with stopped(instance, "postgres"):
+        time.sleep(1.5)
+        organization.send([LOG])
+        assert instance.http.get("/health").json()["dependencies"]["postgres"]["status"] == "down"
+    assert len(organization.found_in_time(2)) == 2
+
+
+def test_a_query_without_the_store_is_503(instance: Any, organization: Any) -> None:
+    pid = instance.processes()["clickhouse"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    response = organization.ask()
+    assert response.status_code in (200, 503), response.text
+    if response.status_code == 503:
+        assert "retry-after" in response.headers
+    deadline = time.monotonic() + 30
+    while organization.ask().status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
