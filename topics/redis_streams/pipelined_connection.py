@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from contextlib import suppress
 from typing import Any, cast
@@ -65,9 +64,8 @@ class PipelinedConnection:
         wire = self._wire
         if wire is not None:
             self._write()
-            until = time.monotonic() + self._reply_timeout_s
-            while wire.waiting and not wire.closed.is_set() and time.monotonic() < until:
-                await asyncio.sleep(0.005)
+            if wire.waiting:
+                await asyncio.wait(list(wire.waiting), timeout=self._reply_timeout_s)
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -79,7 +77,8 @@ class PipelinedConnection:
         It fails with `Unavailable` (away, buffer full, no answer in time) or `hiredis.ReplyError` (Redis says no).
         """
         wire, loop = self._wire, self._loop
-        if wire is None or loop is None:
+        # A connection may be lost for a moment before its watcher has woken and put it away.
+        if wire is None or loop is None or wire.closed.is_set():
             raise Unavailable(f"cannot reach Redis at {self._host}:{self._port}: {self._why_away}")
         packed = _pack(args)
         if self._queue_bytes + len(packed) + wire.unsent_bytes() > self._buffer_bytes_max:
