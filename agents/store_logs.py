@@ -63,7 +63,7 @@ class StoreLogs:
         writer.add(event, offset=message.offset, value=message.value, rows=int(headers["rows"]))
 
     async def _insert(self, messages: list[bytes], rows: int, token: str) -> None:
-        await self._logs.insert(log_columns.join(messages), rows=rows, token=token)
+        await self._logs.insert(log_columns.join(messages, rows), rows=rows, token=token)
 
 
 class _PartitionLedger:

@@ -11,10 +11,11 @@ import asyncio
 import time
 
 import httpx
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from aegis.client import IngestClient
+from benchmarks.http_load import send_bodies
 from benchmarks.log_workload import log_bodies
 from benchmarks.measured_instance import MeasuredInstance, hardware, measured_instance
 
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000, help="requests of one record")
     options = parser.parse_args()
     with measured_instance() as instance:
-        rows = asyncio.run(_run(instance, options.logs, options.requests))
+        rows = uvloop.run(_run(instance, options.logs, options.requests))
     table = Table(title=f"CPU us by process; {hardware()}", title_justify="left")
     for column in ("process", "a log, 1000 a request", "a request of one log"):
         table.add_column(column, justify="right" if column != "process" else "left")
@@ -58,39 +59,45 @@ async def _measure(
     instance: MeasuredInstance, bodies: list[tuple[bytes, int]], total: int, *, senders: int, units: int
 ) -> dict[str, float]:
     """CPU microseconds a unit by process, until all is stored and merges have settled."""
+    blocks_before = await _counter(instance, "aegis_store_blocks_total")
     before = instance.cpu_s()
     begin = time.perf_counter()
     await _send(instance, bodies, senders=senders)
     sent = time.perf_counter()
     await _stored(instance, total)
-    print(f"{units} units sent in {sent - begin:.1f} s, all stored {time.perf_counter() - sent:.2f} s later")
+    stored = time.perf_counter()
+    blocks = await _counter(instance, "aegis_store_blocks_total") - blocks_before
+    print(
+        f"{units} records sent in {sent - begin:.1f} s, all stored {stored - sent:.2f} s later, "
+        f"{units / max(blocks, 1):,.0f} rows a block"
+    )
     await asyncio.sleep(SETTLE_S)
     after = instance.cpu_s()
     return {name: (after[name] - before[name]) / units * 1e6 for name in before}
 
 
 async def _send(instance: MeasuredInstance, bodies: list[tuple[bytes, int]], *, senders: int) -> None:
-    queue = iter(bodies)
-    async with IngestClient(instance.url, org_key=instance.org_key, secret=instance.secret) as client:
-
-        async def sender() -> None:
-            for body, records in queue:
-                assert (await client.send_body("/v1/logs", body)).accepted == records
-
-        await asyncio.gather(*(sender() for _ in range(senders)))
+    statuses = await send_bodies(
+        instance.url, bodies, org_key=instance.org_key, secret=instance.secret, connections=senders
+    )
+    if statuses != {202: len(bodies)}:
+        raise SystemExit(f"not every request was accepted: {dict(statuses)}")
 
 
 async def _stored(instance: MeasuredInstance, total: int) -> None:
     """Return when the store holds `total` records; asks the worker, whose counter costs the store nothing."""
     deadline = time.monotonic() + 120
-    url = f"{instance.worker_url}/metrics"
+    while await _counter(instance, "aegis_store_rows_total") < total:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"only a part of {total} records was stored within 120 s")
+        await asyncio.sleep(0.05)
+
+
+async def _counter(instance: MeasuredInstance, name: str) -> float:
+    """The sum of one of the worker's counters."""
     async with httpx.AsyncClient() as http:
-        while time.monotonic() < deadline:
-            lines = (await http.get(url)).text.splitlines()
-            if sum(float(line.split()[-1]) for line in lines if line.startswith("aegis_store_rows_total{")) >= total:
-                return
-            await asyncio.sleep(0.05)
-    raise SystemExit(f"only a part of {total} records was stored within 120 s")
+        lines = (await http.get(f"{instance.worker_url}/metrics")).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
 
 if __name__ == "__main__":

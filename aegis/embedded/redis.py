@@ -67,6 +67,9 @@ class RedisService:
             "maxmemory": str(self.maxmemory_bytes),
             "maxmemory-policy": "noeviction",
             "appendonly": "yes",
+            # Streams are trimmed as fast as they are read, so little is left to rewrite; the default of 64 MB would have the
+            # file rewritten every second or two under load.
+            "auto-aof-rewrite-min-size": "512mb",
             "appendfsync": self.appendfsync,
             # A kill in the middle of a write leaves half a command at the end, which nobody was told had been accepted.
             "aof-load-truncated": "yes",

@@ -67,12 +67,21 @@ def test_columns_round_trip(rows: int) -> None:
     assert log_columns.decode(log_columns.encode(columns(rows))) == columns(rows)
 
 
-def test_joined_messages_are_one_arrow_stream() -> None:
-    parts = [columns(1), columns(1000, 1), columns(3, 1001)]
-    stream = log_columns.join(log_columns.encode(part) for part in parts)
+@pytest.mark.parametrize("sizes", [(1000, 400, 300), (1, 1000, 3), (1,) * 500, (3,)])
+def test_joined_messages_are_one_arrow_stream(sizes: tuple[int, ...]) -> None:
+    firsts = [sum(sizes[:i]) for i in range(len(sizes))]
+    parts = [columns(size, first) for size, first in zip(sizes, firsts, strict=True)]
+    stream = log_columns.join([log_columns.encode(part) for part in parts], sum(sizes))
     with pa.ipc.open_stream(stream) as reader:
         assert reader.schema == log_columns.SCHEMA
-        assert list(reader) == parts
+        batches = list(reader)
+    assert pa.Table.from_batches(batches) == pa.Table.from_batches(parts)
+    assert len(batches) == (1 if sum(sizes) < 100 * len(sizes) else len(sizes))
+
+
+def test_a_broken_message_among_small_ones_is_refused() -> None:
+    with pytest.raises(Refused):
+        log_columns.join([log_columns.encode(columns(1)), b"junk"], 2)
 
 
 @pytest.mark.parametrize("junk", [b"", b"\x00" * 64, b"not arrow at all, but rather long", None])
