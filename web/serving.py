@@ -1,4 +1,4 @@
-"""An ASGI application + an address -> an HTTP server that starts, drains on SIGTERM or SIGINT, and stops.
+"""An ASGI application + an address -> an HTTP server that starts, drains on SIGTERM, and stops.
 
 uvicorn with uvloop and httptools. The socket is bound here, so that a taken port is a refusal that names the setting, and the
 signals are handled here, so that what was accepted is finished before anything is closed.
@@ -80,9 +80,9 @@ async def serve(
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set. Call it inside the running loop."""
+    """An event that SIGTERM, SIGINT and SIGHUP (the terminal was closed) set. Call it inside the running loop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     return stop

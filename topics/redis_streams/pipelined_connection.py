@@ -1,6 +1,6 @@
 """Redis commands from any number of callers -> one connection, one write an event-loop turn.
 
-redis-py costs 18 us of CPU a command when 8 callers share its pipeline and 58 when one waits alone; this costs 3 and 12
+redis-py costs 17 us of CPU a command when 8 callers share its pipeline and 53 when one waits alone; this costs 4.5 and 11
 (benchmarks/add_to_stream.py), and it stands in every ingestion request. Packing and parsing are hiredis.
 """
 
