@@ -84,9 +84,9 @@ async def _redis(settings: Settings) -> list[Finding]:
             info: dict[str, Any] = await client.info()
             declared = {name for name in READERS if await client.hexists(Keys().topics, name)}
         except (RedisError, OSError) as exc:
-            raise Unavailable(f"cannot reach Redis at {settings.transport_url}: {exc}") from exc
+            raise Unavailable(f"cannot reach Redis at {settings.transport_address}: {exc}") from exc
     version = str(info.get("redis_version", "0"))
-    findings = [Finding("redis", "ok", f"version {version} at {settings.transport_url}")]
+    findings = [Finding("redis", "ok", f"version {version} at {settings.transport_address}")]
     if int(version.split(".")[0]) < 7:
         findings.append(Finding("redis version", "wrong", version, "use Redis 7.0 or newer: topics need XADD with 0-*"))
     if not info.get("aof_enabled"):

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     )
 
     # The transport.
-    transport: str | None = Field(
+    transport: SecretStr | None = Field(
         None, description="redis://host:port/db; by default made of REDIS_HOST and REDIS_PORT"
     )
     redis_host: str = Field("127.0.0.1", validation_alias=_named("REDIS_HOST"), description="Redis host")
@@ -55,8 +56,8 @@ class Settings(BaseSettings):
         1 << 30, ge=64 << 20, description="memory bound of the embedded Redis (noeviction)"
     )
     redis_appendfsync: Literal["always", "everysec"] = Field(
-        "everysec",
-        description="embedded Redis: `always` survives a power cut at each answer, `everysec` may lose its last second",
+        "always",
+        description="embedded Redis: `always` keeps every answer; `everysec` may lose the last two seconds of a killed Redis",
     )
     partitions: int = Field(4, ge=1, le=256, description="partitions of a topic that is created now")
     lease_s: float = Field(4.0, ge=1.0, le=60.0, description="how long a silent worker keeps its partitions")
@@ -139,15 +140,23 @@ class Settings(BaseSettings):
 
     @field_validator("transport")
     @classmethod
-    def _is_redis(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("redis://"):
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("redis://"):
             raise ValueError("must start with redis:// (the Kafka transport is not part of this version)")
         return value
 
     @property
     def transport_url(self) -> str:
-        """Where topics live, as one URL."""
-        return self.transport or f"redis://{self.redis_host}:{self.redis_port}/0"
+        """Where topics live, as one URL, password included."""
+        if self.transport is not None:
+            return self.transport.get_secret_value()
+        return f"redis://{self.redis_host}:{self.redis_port}/0"
+
+    @property
+    def transport_address(self) -> str:
+        """The same without user and password, to be shown."""
+        url = urlsplit(self.transport_url)
+        return f"redis://{url.hostname}:{url.port or 6379}{url.path}"
 
 
 def load_settings(

@@ -26,7 +26,7 @@ from aegis.embedded.clickhouse.service import USER as CLICKHOUSE_USER
 from aegis.embedded.clickhouse.service import clickhouse_service
 from aegis.embedded.ports import free_port
 from aegis.embedded.postgres import postgres_service
-from aegis.embedded.redis import RedisService, find_redis
+from aegis.embedded.redis import redis_service
 from aegis.embedded.secrets import load_or_create_secret
 from aegis.instance import Development, development_credentials, remove_instance_file, write_instance_file
 from aegis.settings import Settings, as_environment, environment
@@ -108,16 +108,15 @@ def _embedded(settings: Settings) -> tuple[list[ProcessSpec], dict[str, Any]]:
     specs: list[ProcessSpec] = []
     facts: dict[str, Any] = {}
     if not given & {"redis_host", "transport"}:
-        redis = RedisService(
-            binary=find_redis(env.get("PATH")),
-            data_dir=data_dir,
-            port=free_port(settings.redis_port),
+        redis = redis_service(
+            data_dir,
+            free_port(settings.redis_port),
             maxmemory_bytes=settings.redis_maxmemory_bytes,
             appendfsync=settings.redis_appendfsync,
             env=env,
         )
         specs.append(redis.spec())
-        facts |= {"redis_host": "127.0.0.1", "redis_port": redis.port}
+        facts["transport"] = SecretStr(redis.url)
     if "database_url" not in given:
         postgres = postgres_service(data_dir, free_port(POSTGRES_PORT), env)
         specs.append(postgres.spec())

@@ -54,7 +54,7 @@ async def declare_all_topics(settings: Settings) -> None:
         try:
             await declare_topics(client, dict.fromkeys(READERS, settings.partitions), readers=READERS)
         except (RedisError, OSError) as exc:
-            raise Unavailable(f"cannot reach Redis at {settings.transport_url}: {exc}") from exc
+            raise Unavailable(f"cannot reach Redis at {settings.transport_address}: {exc}") from exc
         except Refused as exc:
             raise Refused(f"{exc.reason}; set AEGIS_PARTITIONS to what it has", code="bad_setting") from exc
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from gateway.ingest import Ingest
 from topics.errors import Unavailable
 from topics.log_records import LogsRequest
+from web.bounded_http import serve_bounded
 from web.error_replies import install_error_replies
 
 _SCHEMAS = "#/components/schemas/{name}"
@@ -61,7 +62,7 @@ class GatewayApp(FastAPI):
         if self.ingest.takes(scope):
             await self.ingest(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await serve_bounded(super().__call__, scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document plus the schemas of the msgspec Structs, which are the only ingest models."""

@@ -16,14 +16,17 @@ from typing import Any
 from prometheus_client import Counter
 
 from gateway.keys import KeyDirectory
-from gateway.request_body import ClientGone, body_too_large, read_body
 from gateway.signatures import SignedHeaders, check_signature, check_signed, check_timestamp
 from topics.errors import AegisError, Refused
 from topics.producer import Producer
 from topics.raw import RawBatch
 from web.error_replies import ErrorReply, error_reply
+from web.request_body import BodiesInMemory, ClientGone, body_too_large, read_body
 
 log = logging.getLogger(__name__)
+
+HELD_BODIES = 50
+"""So many bodies of the largest size may be on their way in at once."""
 
 Scope = Any
 Receive = Callable[[], Awaitable[Any]]
@@ -77,6 +80,7 @@ class Ingest:
         self._timestamp_window_s = timestamp_window_s
         self._keep_for_ever = keep_for_ever
         self._now = now
+        self._held = BodiesInMemory(HELD_BODIES * body_bytes_max)
 
     def takes(self, scope: Scope) -> bool:
         """Whether this is a request for the hot path."""
@@ -113,7 +117,7 @@ class Ingest:
         key = self._keys.known(prefix) or await self._keys.find(prefix)
         if wire.signal not in key.signals:
             raise Refused(f"cannot accept: this API key may not send {wire.signal}", code="forbidden")
-        body = await read_body(receive, bytes_max=self._body_bytes_max)
+        body = await read_body(receive, bytes_max=self._body_bytes_max, held=self._held)
         check_signature(signed.signature, secret=key.secret, body=body)
         count = wire.check(body)
         batch = RawBatch(

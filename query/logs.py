@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.tokens import Tokens, read_bearer
+from query.tokens import Principal, Tokens, permitted
 from storage.log_selection import LogSelection
 from storage.logs import LogRow, LogStore
 from topics.errors import Refused
@@ -70,10 +70,10 @@ def logs_router(logs: LogStore, tokens: Tokens) -> APIRouter:
     """The questions about logs."""
     router = APIRouter(prefix="/query/logs", tags=["logs"])
 
+    may_read = Depends(permitted(tokens, "logs:read"))
+
     @router.post("/search", summary="Search logs", response_description="`{logs, next_cursor, stats}`")
-    async def search_logs(search: LogSearch, authorization: Annotated[str | None, Header()] = None) -> Response:
-        principal = read_bearer(authorization, tokens)
-        principal.require("logs:read")
+    async def search_logs(search: LogSearch, principal: Principal = may_read) -> Response:
         page = await logs.search(principal.scope, search.selection())
         answer: dict[str, Any] = {
             "logs": [_log(row) for row in page.rows],

@@ -26,7 +26,7 @@ _NS_TYPE = pa.timestamp("ns", "UTC")
 _COLUMN_FROM = 24  # below this many values the per-value path is cheaper than two pyarrow calls
 _NS_MAX = 2**63 - 1
 _ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
 _NUMERIC = re.compile(r"\d{9,19}", re.ASCII)

@@ -39,6 +39,7 @@ STATUS_OF_CODE: Final[dict[str, int]] = {
     "too_many_records": 413,
     "unsupported_media_type": 415,
     "unsupported_encoding": 415,
+    "head_too_large": 431,
     "invalid_field": 422,
 }
 """Refusals that have a status of their own; every other refusal is 422."""

@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from topics.errors import Refused
+from web.bounded_http import BoundedHttpProtocol
 
 DRAIN_S = 20
 BACKLOG = 2048
@@ -56,7 +57,7 @@ async def serve(
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from aegis.embedded.secrets import load_or_create_secret
 from aegis.supervision.spec import ProcessSpec
 from topics.errors import Refused
 
@@ -44,6 +45,7 @@ class RedisService:
     port: int
     maxmemory_bytes: int
     appendfsync: Literal["always", "everysec"]
+    password: str = field(repr=False)
     env: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -53,15 +55,20 @@ class RedisService:
 
     @property
     def url(self) -> str:
-        """For `redis.from_url`."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """For `redis.from_url`, password included: without one any user of this machine could read what is under way."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def argv(self) -> tuple[str, ...]:
-        """The command line; https://redis.io/docs/latest/operate/oss_and_stack/management/config/ explains each option."""
+        """The command line. Everything is in the file, which only we can read, since a command line anybody can."""
+        return (str(self.binary.path), str(self.folder / "redis.conf"))
+
+    def configuration(self) -> str:
+        """The file; https://redis.io/docs/latest/operate/oss_and_stack/management/config/ explains each option."""
         options = {
             "bind": "127.0.0.1",
             "port": str(self.port),
             "dir": str(self.folder),
+            "requirepass": self.password,
             "daemonize": "no",
             "loglevel": "notice",
             "maxmemory": str(self.maxmemory_bytes),
@@ -76,7 +83,15 @@ class RedisService:
             # The append-only file is the only copy: no snapshots beside it.
             "save": "",
         }
-        return (str(self.binary.path), *(part for name, value in options.items() for part in (f"--{name}", value)))
+        return "".join(f"{name} {_quoted(value)}\n" for name, value in options.items())
+
+    def prepare(self) -> None:
+        """Make the folder and write the configuration."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.folder / "redis.conf"
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(self.configuration())
 
     def spec(self) -> ProcessSpec:
         """What a supervisor needs to run it. Loading a long append-only file may take minutes, and counts as starting."""
@@ -85,7 +100,7 @@ class RedisService:
             argv=self.argv(),
             env=self.env,
             ready=self.is_ready,
-            prepare=lambda: self.folder.mkdir(mode=0o700, parents=True, exist_ok=True),
+            prepare=self.prepare,
             stop_timeout_s=15.0,
             ready_timeout_s=300.0,
         )
@@ -94,10 +109,10 @@ class RedisService:
         """Whether it answers, has loaded its data, and is this one: another Redis on the port has another folder."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            writer.write(b"CONFIG GET dir\r\n")
+            writer.write(f"AUTH {self.password}\r\nCONFIG GET dir\r\n".encode())
             answer = b""
-            # An array of four lines, or one line that says why not (-LOADING).
-            for _ in range(5):
+            # +OK and an array of four lines, or a line that says why not (-LOADING, -WRONGPASS).
+            for _ in range(6):
                 answer += await reader.readline()
                 if answer.startswith(b"-"):
                     return False
@@ -105,6 +120,31 @@ class RedisService:
         finally:
             writer.close()
             await writer.wait_closed()
+
+
+def redis_service(
+    data_dir: Path,
+    port: int,
+    *,
+    maxmemory_bytes: int,
+    appendfsync: Literal["always", "everysec"],
+    env: Mapping[str, str],
+) -> RedisService:
+    """The Redis of this data folder. Reads or makes its password, touches nothing else. Raises `Refused` as `find_redis`."""
+    return RedisService(
+        binary=find_redis(env.get("PATH")),
+        data_dir=data_dir,
+        port=port,
+        maxmemory_bytes=maxmemory_bytes,
+        appendfsync=appendfsync,
+        password=load_or_create_secret(data_dir.absolute() / "redis.password"),
+        env=env,
+    )
+
+
+def _quoted(value: str) -> str:
+    """As Redis' configuration reads it: in quotes, with backslashes before what would end them."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def find_redis(search_path: str | None) -> RedisBinary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from aegis.supervision.logs import open_log, tail
 from aegis.supervision.spec import Event, Happening, OnEvent, ProcessSpec, Timing
 from aegis.supervision.status import ProcessStatus, State
 from topics.errors import AegisError, Refused
+
+log = logging.getLogger(__name__)
 
 
 class Process:
@@ -124,7 +127,11 @@ class Process:
             return f"could not be started: {exc}"
         ended = asyncio.create_task(child.ended())
         try:
-            record_child(self._pid_path, child.pid)
+            try:
+                record_child(self._pid_path, child.pid)
+            except OSError as exc:
+                # Only a supervisor that is killed now would miss the record; not running at all is worse.
+                log.warning("cannot record the pid of %s: %s", self.spec.name, exc)
             self._on_change()
             return await self._watch(child, ended)
         finally:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from aegis.supervision.logs import bound_log
 from aegis.supervision.process import Process
 from aegis.supervision.spec import OnEvent, ProcessSpec, Timing
-from aegis.supervision.status import ProcessStatus, remove_status, write_status
+from aegis.supervision.status import STATUS_FILE, ProcessStatus, remove_status, write_status
+
+log = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -81,13 +84,20 @@ class Supervisor:
         await process.until_ready()
 
     def _write_status(self) -> None:
-        write_status(self._data_dir, self.statuses())
+        try:
+            write_status(self._data_dir, self.statuses())
+        except OSError as exc:
+            # A full disk must not end the supervision: what is shown is old until there is room again.
+            log.warning("cannot write %s: %s", self._data_dir / STATUS_FILE, exc)
 
     async def _bound_logs(self) -> None:
         while True:
             await asyncio.sleep(self._timing.log_check_interval_s)
             for process in self._processes.values():
-                bound_log(process.log_path)
+                try:
+                    bound_log(process.log_path)
+                except OSError as exc:
+                    log.warning("cannot bound %s: %s", process.log_path, exc)
 
 
 def _check(new: list[ProcessSpec], known: set[str]) -> None:

@@ -31,6 +31,7 @@ def service(data_dir: Path, port: int = 0, appendfsync: Literal["always", "every
         port=port or free_port(0),
         maxmemory_bytes=64 << 20,
         appendfsync=appendfsync,
+        password="a-password",
         env={"PATH": PATH},
     )
 
@@ -158,3 +159,14 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
     assert free_port(port) == port
     with socket.create_server(("", 0)) as taken_everywhere:
         assert free_port(taken_everywhere.getsockname()[1]) != taken_everywhere.getsockname()[1]
+
+
+async def test_it_answers_nobody_without_the_password(tmp_path: Path) -> None:
+    redis_service = service(tmp_path)
+    async with running(redis_service):
+        stranger = redis.asyncio.Redis(port=redis_service.port)
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            await stranger.ping()
+        await stranger.aclose()
+    assert "a-password" not in " ".join(redis_service.argv())
+    assert (redis_service.folder / "redis.conf").stat().st_mode & 0o777 == 0o600

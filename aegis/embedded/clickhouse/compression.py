@@ -5,12 +5,17 @@ zstd and lz4 come with clickhouse-connect, which needs the same two packages.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Protocol
 
 import lz4.frame  # type: ignore[import-untyped]  # ships no types
-from backports import zstd
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from aegis.embedded.clickhouse.failures import CANNOT_DECOMPRESS, NOT_IMPLEMENTED, REQUEST_TOO_LARGE, QueryFailure
 
