@@ -17,6 +17,7 @@ from web.request_body import ClientGone, read_body
 
 HEAD_BYTES_MAX = 65_536
 HEAD_TIMEOUT_S = 20.0
+LINGER_S = 1.0
 BODY_BYTES_MAX = 65_536
 BODY_TIMEOUT_S = 20.0
 
@@ -29,6 +30,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _cut = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
@@ -43,6 +45,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives before a head is complete. A body's bytes are counted by whoever reads it."""
+        if self._cut:
+            return
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -81,13 +85,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _cut_off(self, status: int, code: str, message: str) -> None:
         self._stop_timer()
+        self._cut = True
         body = error_body(code, message)
         head = (
             f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             "connection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        # Closing at once on a client that still sends would reset the connection, and take the answer with it.
+        self.loop.call_later(LINGER_S, self.transport.close)
 
 
 async def serve_bounded(app: Callable[..., Awaitable[None]], scope: Any, receive: Receive, send: Send) -> None:
