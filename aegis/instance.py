@@ -40,8 +40,14 @@ def write_instance_file(data_dir: Path, settings: Mapping[str, str]) -> None:
     partial = data_dir / f"{INSTANCE_FILE}.partial"
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}='{value}'\n" for name, value in settings.items())
+        file.writelines(f"{name}={_quoted(value)}\n" for name, value in settings.items())
     partial.replace(data_dir / INSTANCE_FILE)
+
+
+def _quoted(value: str) -> str:
+    """As python-dotenv reads it: in single quotes, with backslashes before what would end them."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def remove_instance_file(data_dir: Path) -> None:

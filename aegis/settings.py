@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     timestamp_window_s: int = Field(300, ge=1, le=3600, description="how far x-timestamp may be off, either way")
     body_bytes_max: int = Field(5 << 20, ge=1024, le=64 << 20, description="largest request body")
     stream_bytes_max: int = Field(
-        256 << 20, ge=1 << 20, description="most unread bytes of one topic before the gateway answers 503"
+        256 << 20, ge=1 << 20, description="bytes that may wait on one topic before the gateway answers 503"
     )
     key_refresh_s: float = Field(1.0, ge=0.1, le=60.0, description="how often a gateway rereads the API keys")
 

@@ -32,7 +32,7 @@ def main() -> None:
     try:
         app()
     except Unavailable as exc:
-        say_error(exc.reason)
+        say_error(f"{exc.reason}; is `aegis up` running on this data folder? `aegis doctor` looks at everything")
         sys.exit(1)
     except AegisError as exc:
         say_error(str(exc))

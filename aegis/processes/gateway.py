@@ -32,7 +32,7 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         stop = stop_on_signals()
         control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=True))
         await declare_all_topics_in_time(settings, stop)
-        producer = StreamProducer(settings.transport_url, topics=[LOGS_RAW])
+        producer = StreamProducer(settings.transport_url, topics=[LOGS_RAW], topic_bytes_max=settings.stream_bytes_max)
         await producer.start()
         stack.push_async_callback(producer.close)
         keys = KeyDirectory(partial(load_ingest_keys, control_plane), refresh_s=settings.key_refresh_s)

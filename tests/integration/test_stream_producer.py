@@ -94,6 +94,15 @@ async def test_a_long_stream_is_full_and_takes_again_when_it_is_read(
     await until(lambda: takes(producer))
 
 
+async def test_a_topic_of_many_bytes_is_full(redis_server: Any, client: aioredis.Redis) -> None:
+    producer = StreamProducer(redis_server.url, topics=[TOPIC], topic_bytes_max=2 << 20)
+    await producer.start()
+    await asyncio.gather(*(producer.add(TOPIC, os.urandom(300_000), []) for _ in range(10)))
+    with pytest.raises(Unavailable, match="MiB wait on"):
+        await add_until_refused(producer)
+    await producer.close()
+
+
 async def test_a_redis_near_its_memory_bound_is_full(producer: StreamProducer, client: aioredis.Redis) -> None:
     used = int((await client.info("memory"))["used_memory"])
     await client.config_set("maxmemory", int(used * 1.1))

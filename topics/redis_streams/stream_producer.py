@@ -31,12 +31,19 @@ class StreamProducer:
     """The `Producer` of topics/producer.py on Redis Streams."""
 
     def __init__(
-        self, url: str, *, topics: Sequence[str], namespace: str = "aegis", stream_messages_max: int = 100_000
+        self,
+        url: str,
+        *,
+        topics: Sequence[str],
+        namespace: str = "aegis",
+        stream_messages_max: int = 100_000,
+        topic_bytes_max: int = 256 << 20,
     ) -> None:
         self._connection = PipelinedConnection(url)
         self._keys = Keys(namespace)
         self._topics = topics
         self._stream_messages_max = stream_messages_max
+        self._topic_bytes_max = topic_bytes_max
         self._streams: dict[str, list[str]] = {}
         self._next = 0
         self._full: dict[str, str] = {}
@@ -112,13 +119,21 @@ class StreamProducer:
             full = dict.fromkeys(self._topics, why)
         for topic in self._topics:
             with suppress(Unavailable):
-                streams = self._streams.get(topic) or await self._find_streams(topic)
-                lengths = [await self._connection.call("XLEN", stream) for stream in streams]
-                if max(lengths) >= self._stream_messages_max:
-                    full[topic] = f"cannot enqueue: the pipeline is full, {max(lengths)} requests wait on {topic}"
+                why = await self._why_full(topic)
+                if why:
+                    full[topic] = f"cannot enqueue: the pipeline is full, {why} wait on {topic}"
         if bool(full) != bool(self._full):
             log.warning("%s", next(iter(full.values())) if full else "the pipeline takes requests again")
         self._full = full
+
+    async def _why_full(self, topic: str) -> str:
+        """What of a topic is past its bound, "" when nothing is. Bytes are Redis' own estimate, from a few samples."""
+        streams = self._streams.get(topic) or await self._find_streams(topic)
+        lengths = [await self._connection.call("XLEN", stream) for stream in streams]
+        if max(lengths) >= self._stream_messages_max:
+            return f"{max(lengths)} requests of one partition"
+        size = sum([await self._connection.call("MEMORY", "USAGE", stream) or 0 for stream in streams])
+        return f"{size >> 20} MiB" if size >= self._topic_bytes_max else ""
 
 
 def _info_fields(text: bytes) -> dict[str, str]:
