@@ -62,9 +62,7 @@ def create_store_app(config: TransportConfig, *, logs: LogStore, bounds: BlockBo
 
 async def learn_topics(app: EmbeddedApp) -> None:
     """Look up the partitions of every topic that an agent may produce to; again until the transport is there."""
-    for topic in READERS:
-        look_up = partial(app.streams.transport.catalogue.partitions, topic)
-        await until_available(look_up, who="a worker", what=f"topic {topic}")
+    await until_available(partial(app.streams.learn_topics, list(READERS)), who="a worker", what="the topics")
 
 
 def _producer(app: EmbeddedApp) -> Callable[[Any, str, bytes, Headers], Any]:

@@ -15,12 +15,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from prometheus_client import Counter
 
 from agents.delivery import Delivery
-from topics.errors import AegisError, Refused
+from topics.errors import Refused
+from topics.ledger import Ledger, OpenIntent, PartitionLost
 
 log = logging.getLogger(__name__)
 
@@ -46,35 +47,6 @@ class Part:
     value: bytes
     rows: int
     arrived_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class OpenIntent:
-    """A range that an insert was announced for: both ends included."""
-
-    first: int
-    last: int
-    token: str
-
-
-class Ledger(Protocol):
-    """What is known beyond this process about one partition: the open intent, and how far is committed."""
-
-    async def read(self) -> OpenIntent | None:
-        """The intent that a predecessor left open, None when its range is committed. Raises `Unavailable`."""
-
-    async def write(self, intent: OpenIntent) -> None:
-        """Record an intent before its insert. Raises `Unavailable`, and `PartitionLost` when it is not ours any more."""
-
-    async def commit(self, last: int) -> None:
-        """Return when everything up to offset `last` is committed. Raises `Unavailable` and `PartitionLost`."""
-
-    def token(self, first: int, last: int) -> str:
-        """A token for a range: names the transport's incarnation, topic, partition and both ends."""
-
-
-class PartitionLost(AegisError):
-    """Another worker owns the partition now; what waits here is read again by it."""
 
 
 class BlockBuffer:

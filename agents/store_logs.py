@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.blocks import BlockBounds, BlockWriter, OpenIntent, PartitionLost
+from agents.blocks import BlockBounds, BlockWriter
 from agents.delivery import Delivery, message_headers
 from storage.logs import LogStore
 from topics import log_columns
-from topics.errors import Refused, Unavailable
+from topics.errors import Refused
 from topics.faust_app import EmbeddedApp
-from topics.redis_streams.errors import Fenced
-from topics.redis_streams.intents import Intent
 
 
 class StoreLogs:
@@ -56,7 +54,7 @@ class StoreLogs:
             writer = self._writers[message.tp] = BlockWriter(
                 topic=message.topic,
                 bounds=self._bounds,
-                ledger=_PartitionLedger(self._app, message.tp),
+                ledger=self._app.streams.ledger(message.tp),
                 insert=self._insert,
                 delivery=self._delivery,
             )
@@ -64,35 +62,3 @@ class StoreLogs:
 
     async def _insert(self, messages: list[bytes], rows: int, token: str) -> None:
         await self._logs.insert(log_columns.join(messages, rows), rows=rows, token=token)
-
-
-class _PartitionLedger:
-    """The ledger of one partition, on the transport's own intents and commits."""
-
-    def __init__(self, app: EmbeddedApp, tp: Any) -> None:
-        self._app = app
-        self._tp = tp
-
-    async def read(self) -> OpenIntent | None:
-        intent = await self._app.streams.read_intent(self._tp)
-        return None if intent is None else OpenIntent(intent.first_offset, intent.last_offset, intent.token)
-
-    async def write(self, intent: OpenIntent) -> None:
-        try:
-            await self._app.streams.write_intent(self._tp, Intent(intent.first, intent.last, intent.token))
-        except Fenced as exc:
-            raise PartitionLost(str(exc)) from exc
-
-    async def commit(self, last: int) -> None:
-        await self._app.streams.commit_now()
-        track = self._app.streams.track(self._tp)
-        if track is None:
-            raise PartitionLost(
-                f"cannot commit {self._tp.topic} {self._tp.partition}: the partition is not ours any more"
-            )
-        if track.committed <= last:
-            raise Unavailable("cannot commit yet")
-
-    def token(self, first: int, last: int) -> str:
-        incarnation = self._app.streams.transport.incarnation
-        return f"{incarnation}/{self._tp.topic}/{self._tp.partition}/{first}-{last}"

@@ -81,3 +81,15 @@ def test_no_mock_patch() -> None:
         str(path) for path in (ROOT / "tests").rglob("*.py") if any(name.endswith(mock) for name in imported(path))
     ]
     assert users == []
+
+
+def test_what_works_on_topics_knows_no_transport() -> None:
+    """Agents see `topics/streaming.py` and `topics/ledger.py` alone, so that another transport drops in."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for package in ("agents", "tables", "storage", "query", "monitors")
+        for path in modules(package)
+        for name in imported(path)
+        if name.startswith("topics.redis_streams")
+    ]
+    assert wrong == []

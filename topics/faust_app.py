@@ -20,6 +20,7 @@ from topics.redis_streams.config import TransportConfig
 from topics.redis_streams.consumer import Consumer
 from topics.redis_streams.producer import Producer
 from topics.redis_streams.transport import Transport
+from topics.streaming import Sender, Streams
 
 __all__ = ["EmbeddedApp", "TransportConfig", "create_app"]
 
@@ -72,12 +73,12 @@ class EmbeddedApp(faust.App):
         return self.crash_reason or RuntimeError("the app failed without a reason")
 
     @property
-    def streams(self) -> Consumer:
-        """The consumer: hooks, intents, status."""
+    def streams(self) -> Streams:
+        """The consumer: hooks, ledgers, status."""
         return cast(Consumer, self.consumer)
 
     @property
-    def sender(self) -> Producer:
+    def sender(self) -> Sender:
         """The producer: `take` attaches a message to an event without waiting."""
         return cast(Producer, self.producer)
 

@@ -9,7 +9,9 @@ transaction.py           the commit of lanes in one MULTI/EXEC, and what to do w
 fetch.py, delivery.py    from Redis to the agents, bounded
 loading.py, store.py     positions and tables of a partition that has just come
 intents.py               what a sink is about to write, kept beside the ownership it depends on
-overview.py, status.py   what an operator and /metrics see
+ledger.py                for sinks: intents and commits of one partition
+overview.py              what an operator sees
+dead_letter_log.py       dead letters: listed, and put back on their topics
 transport.py, consumer.py, producer.py, rebalance.py   the Faust side of all this
 pipelined_connection.py, stream_producer.py            the gateway's way in
 """

@@ -11,8 +11,8 @@ from topics.redis_streams.config import TransportConfig
 from topics.redis_streams.errors import OutcomeUnknown
 from topics.redis_streams.keys import Keys
 from topics.redis_streams.lane import Lane, Share
-from topics.redis_streams.status import Counts
 from topics.redis_streams.wire import Wire
+from topics.streaming import Counts
 
 
 class Commits:

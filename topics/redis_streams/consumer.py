@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from faust.transport.consumer import Consumer as FaustConsumer
@@ -24,15 +24,14 @@ from topics.redis_streams.fetch import Fetch, Record
 from topics.redis_streams.intents import Intent, Intents
 from topics.redis_streams.lane import Lane, Track
 from topics.redis_streams.leases import Leases
+from topics.redis_streams.ledger import PartitionLedger
 from topics.redis_streams.rebalance import Ownership
-from topics.redis_streams.status import Counts, Status
 from topics.redis_streams.wire import backoff_s
+from topics.streaming import Counts, PartitionHook, Status
 
 if TYPE_CHECKING:
     from topics.redis_streams.producer import Producer
     from topics.redis_streams.transport import Transport
-
-PartitionHook = Callable[[set[TP]], Awaitable[None]]
 
 _ABANDONED = -1
 
@@ -340,7 +339,16 @@ class Consumer(FaustConsumer):
         self.app.consumer_generation_id += 1
         return self._assigned
 
-    # -- for sinks and for operators
+    # -- for agents, sinks and operators
+
+    async def learn_topics(self, topics: Iterable[str]) -> None:
+        """See `Streams.learn_topics`."""
+        for topic in topics:
+            await self.transport.catalogue.partitions(topic)
+
+    def ledger(self, tp: TP) -> PartitionLedger:
+        """See `Streams.ledger`."""
+        return PartitionLedger(self, tp)
 
     async def read_intent(self, tp: TP) -> Intent | None:
         """Return the open insert intent of an owned topic partition. Raises Unavailable."""

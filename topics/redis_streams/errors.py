@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from topics.errors import AegisError, Unavailable
+from topics.errors import Unavailable
+from topics.ledger import PartitionLost
 
 
-class Fenced(AegisError):
-    """The partition is owned by somebody else now, or must be read again: drop everything held for it.
-
-    Its messages come again, to the new owner or to this worker after the next assignment.
-    """
+class Fenced(PartitionLost):
+    """Redis refused a write, because the epoch of the partition is not the one that this worker owns it under."""
 
 
 class OutcomeUnknown(Unavailable):

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from agents.blocks import BlockBounds, BlockBuffer, BlockWriter, OpenIntent, Part, PartitionLost
+from agents.blocks import BlockBounds, BlockBuffer, BlockWriter, Part
 from agents.delivery import Delivery
 from topics.errors import Refused, Unavailable
+from topics.ledger import OpenIntent, PartitionLost
 
 BOUNDS = BlockBounds(rows_max=100, bytes_max=1000, age_s=0.5)
 
