@@ -15,6 +15,8 @@ from aegis.wiring import migrate_all, opened_clickhouse, opened_redis
 from topics.errors import AegisError, Unavailable
 from topics.names import READERS
 from topics.redis_streams.keys import Keys
+from topics.redis_streams.overview import read_overview, stopped_groups
+from topics.redis_streams.wire import Wire
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -36,6 +38,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings = [_data_dir(settings), *_secrets(settings)]
     looks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]] = [
         ("redis", _redis),
+        ("groups", _groups),
         ("postgresql", _postgres),
         ("clickhouse", _clickhouse),
         ("migrations", _migrations),
@@ -51,6 +54,7 @@ async def examine(settings: Settings) -> list[Finding]:
 
 _REMEDIES = {
     "redis": START_IT + "REDIS_HOST and REDIS_PORT",
+    "groups": START_IT + "REDIS_HOST and REDIS_PORT",
     "postgresql": START_IT + "DATABASE_URL",
     "clickhouse": START_IT + "CLICKHOUSE_HOST and CLICKHOUSE_PORT; if the database is missing, run `aegis migrate`",
     "migrations": "bring PostgreSQL and ClickHouse up first, then run `aegis migrate`",
@@ -105,6 +109,27 @@ async def _redis(settings: Settings) -> list[Finding]:
     else:
         findings.append(Finding("topics", "ok", ", ".join(sorted(READERS))))
     return findings
+
+
+async def _groups(settings: Settings) -> list[Finding]:
+    """Groups that nobody works for keep everything from being trimmed that they have not read, until Redis is full."""
+    wire = Wire(settings.transport_url, name="aegis-doctor")
+    try:
+        stopped = stopped_groups(await read_overview(wire, Keys()))
+    finally:
+        await wire.close()
+    if not stopped:
+        return [Finding("groups", "ok", "every group that has something to read is being worked for")]
+    remedy = "start `aegis worker`; or, if the group will not come back, `aegis topics forget-group {} {}`"
+    return [
+        Finding(
+            f"group {group.group}",
+            "wrong" if group.size_bytes > settings.stream_bytes_max // 2 else "warning",
+            f"is stopped: {group.lag} messages ({group.size_bytes >> 10} KiB) of {group.topic} wait for it and are kept",
+            remedy.format(group.topic, group.group),
+        )
+        for group in stopped
+    ]
 
 
 async def _postgres(settings: Settings) -> list[Finding]:

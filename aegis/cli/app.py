@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from aegis.cli import credentials, operations, services
+from aegis.cli import credentials, dead_letters, operations, services, topics
 from aegis.cli.console import say_error
 from topics.errors import AegisError, Unavailable
 
@@ -25,6 +25,8 @@ app = typer.Typer(
 services.add_to(app)
 credentials.add_to(app)
 operations.add_to(app)
+topics.add_to(app)
+dead_letters.add_to(app)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from topics.redis_streams.intents import Intent, Intents
 from topics.redis_streams.keys import Keys
 from topics.redis_streams.lane import Lane, Share, Track
 from topics.redis_streams.leases import Leases
-from topics.redis_streams.overview import GroupPosition, read_positions
+from topics.redis_streams.overview import GroupPosition, read_overview
 from topics.redis_streams.wire import Wire
 
 KEYS = Keys("t")
@@ -219,11 +219,14 @@ async def test_an_operator_sees_positions_owners_and_lag(client: Any, wire: Wire
     await declare_topics(client, {"a": 1}, readers={"a": ("late",)}, namespace="t")
     lane = await own(wire, "me")
     await transaction.commit(wire, KEYS, "g", handle(lane, 1, 1, 2))
-    assert await read_positions(wire, KEYS) == [
-        GroupPosition("a", 0, 5, "g", 3, 3, "me"),
-        GroupPosition("a", 0, 5, "late", 1, 5, ""),
-        GroupPosition("b", 0, 2, "", 0, 0, ""),
-    ]
+    read, derived = await read_overview(wire, KEYS)
+    assert (read.topic, read.partition, read.entries, read.last_offset) == ("a", 0, 5, 5)
+    assert read.size_bytes > 0
+    mine, late = read.groups
+    assert mine._replace(lease_left_ms=0) == GroupPosition("g", 3, 3, "me", 1, 0)
+    assert 0 < mine.lease_left_ms <= 5000
+    assert late == GroupPosition("late", 1, 5, "", 0, 0)
+    assert (derived.topic, derived.entries, derived.groups) == ("b", 2, [])
 
 
 async def test_a_large_commit_arrives_whole(client: Any, wire: Wire) -> None:

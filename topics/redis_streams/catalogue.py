@@ -44,13 +44,6 @@ async def declare_topics(
                 await redis.execute_command("HSETNX", keys.committed(topic, partition), group, 1)
 
 
-async def forget_group(redis: Commands, topic: str, group: str, *, namespace: str = "aegis") -> None:
-    """Let trimming no longer wait for a group that will not come back. Its position is lost."""
-    keys = Keys(namespace)
-    for partition in range(int(await redis.execute_command("HGET", keys.topics, topic) or 0)):
-        await redis.execute_command("HDEL", keys.committed(topic, partition), group)
-
-
 async def read_incarnation(redis: Commands, *, namespace: str = "aegis") -> str:
     """Return the name of the history that offsets belong to now, making it known on first use.
 

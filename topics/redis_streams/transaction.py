@@ -42,7 +42,7 @@ async def commit(wire: Wire, keys: Keys, group: str, shares: Sequence[Share]) ->
     ready: list[Share] = []
     for share in shares:
         epoch = next(replies)
-        positions = {topic: _positions(next(replies)) for topic in share.targets}
+        positions = {topic: positions_of(next(replies)) for topic in share.targets}
         reason = _refusal(wire, share, epoch, {topic: p.get(group, 1) for topic, p in positions.items()})
         if reason:
             result.lost.append((share.lane, reason))
@@ -101,7 +101,8 @@ def _look(keys: Keys, group: str, shares: Sequence[Share]) -> list[Command]:
     return commands
 
 
-def _positions(flat: Sequence[bytes]) -> dict[str, int]:
+def positions_of(flat: Sequence[bytes]) -> dict[str, int]:
+    """Return group -> next offset, from HGETALL of the committed offsets of one topic partition."""
     return {flat[at].decode(): int(flat[at + 1]) for at in range(0, len(flat), 2)}
 
 

@@ -1,0 +1,178 @@
+"""aegis dead-letters: what agents could not work on, and putting it back."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.markup import escape
+
+from aegis.cli.console import DataDir, Json, out, print_json, print_table, say, settings_of, shown_time
+from topics.dead_letters import DeadLetterLog, LetterPage, Replayed, StoredLetter
+from topics.errors import Refused
+from topics.redis_streams.dead_letter_log import RedisDeadLetterLog
+
+dead_letters = typer.Typer(
+    help="Messages that can never succeed: look at them, and put them back.", no_args_is_help=True
+)
+
+T = TypeVar("T")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="<partition>-<offset>, as `list` shows it")]
+Agent = Annotated[str | None, typer.Option(help="only of this agent", show_default=False)]
+Code = Annotated[str | None, typer.Option(help="only with this code", show_default=False)]
+
+_LETTERS_A_PAGE = 100
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.add_typer(dead_letters, name="dead-letters")
+
+
+@dead_letters.command("list")
+def list_letters(
+    agent: Agent = None,
+    code: Code = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="most letters shown")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="go on behind this one", show_default=False)] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """List dead letters, each with its reason."""
+
+    async def work(log: DeadLetterLog) -> LetterPage:
+        return await log.page(cursor=cursor, limit=limit, agent=agent, code=code)
+
+    page = _with_log(data_dir, work)
+    if json:
+        print_json({"dead_letters": [_facts(each) for each in page.letters], "next_cursor": page.next_cursor})
+        return
+    columns = ("id", "refused at", "topic", "agent", "code", "replays", "reason")
+    rows = [
+        (
+            each.id,
+            _refused_at(each),
+            letter.topic,
+            letter.agent,
+            letter.code,
+            letter.replays,
+            escape(letter.reason[:200]),
+        )
+        for each in page.letters
+        for letter in (each.letter,)
+    ]
+    print_table("dead letters", columns, rows)
+    if page.next_cursor is not None:
+        say(f"there are more: --cursor {page.next_cursor}")
+
+
+@dead_letters.command("show")
+def show_letter(letter_id: Id, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show one dead letter: where it was, why it is here, its headers, and its value where it is text."""
+
+    async def work(log: DeadLetterLog) -> StoredLetter:
+        return await log.get(letter_id)
+
+    stored = _with_log(data_dir, work)
+    value = stored.letter.value
+    text = _text(value)
+    headers = [(name, _text(content) or content.hex()) for name, content in stored.letter.headers]
+    if json:
+        shown = {"value": text} if text is not None else {"value_base64": base64.b64encode(value).decode()}
+        print_json({**_facts(stored), "headers": [list(pair) for pair in headers], **shown})
+        return
+    rows = [*_facts(stored).items(), *((f"header {name}", content) for name, content in headers)]
+    print_table(f"dead letter {stored.id}", ("", ""), [(name, escape(str(fact))) for name, fact in rows])
+    if text is None:
+        say(f"the value is {len(value)} bytes that are no text; --json gives them in base64")
+    else:
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@dead_letters.command("replay")
+def replay_letters(
+    letter_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="one letter", show_default=False)] = None,
+    every: Annotated[bool, typer.Option("--all", help="every letter, or those that --agent and --code choose")] = False,
+    agent: Agent = None,
+    code: Code = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Put messages back on the topics they came from, and take their letters away.
+
+    What still cannot succeed becomes a new letter, with the number of its replays.
+    """
+    if (letter_id is None) != every:
+        raise Refused("cannot replay: give either the id of a letter or --all")
+    if letter_id is not None and (agent or code):
+        raise Refused("cannot replay: --agent and --code choose among --all")
+
+    async def work(log: DeadLetterLog) -> list[Replayed]:
+        if letter_id is not None:
+            return [await log.replay(letter_id)]
+        return [await log.replay(each) for each in await _chosen(log, agent, code)]
+
+    done = _with_log(data_dir, work)
+    if json:
+        print_json({"replayed": [each._asdict() for each in done]})
+    else:
+        for each in done[:50]:
+            say(f"{each.id} is back on {each.topic}[{each.partition}] at offset {each.offset}, replay {each.replays}")
+        say(f"replayed {len(done)} dead letters")
+
+
+async def _chosen(log: DeadLetterLog, agent: str | None, code: str | None) -> list[str]:
+    """The ids of what is there now: what fails again while this runs must not be replayed for ever."""
+    ids: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await log.page(cursor=cursor, limit=_LETTERS_A_PAGE, agent=agent, code=code)
+        # What is no dead letter has no topic to go back to.
+        ids += (each.id for each in page.letters if each.letter.topic)
+        if (cursor := page.next_cursor) is None:
+            return ids
+
+
+def _with_log(data_dir: Any, work: Callable[[DeadLetterLog], Awaitable[T]]) -> T:
+    async def run() -> T:
+        log = RedisDeadLetterLog(settings_of(data_dir).transport_url)
+        try:
+            return await work(log)
+        finally:
+            await log.close()
+
+    return asyncio.run(run())
+
+
+def _facts(stored: StoredLetter) -> dict[str, Any]:
+    letter = stored.letter
+    return {
+        "id": stored.id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "agent": letter.agent,
+        "code": letter.code,
+        "reason": letter.reason,
+        "refused_at": _refused_at(stored),
+        "replays": letter.replays,
+        "bytes": len(letter.value),
+    }
+
+
+def _refused_at(stored: StoredLetter) -> str | None:
+    return shown_time(datetime.fromtimestamp(stored.letter.refused_at_ms / 1000, UTC))
+
+
+def _text(value: bytes) -> str | None:
+    """Bytes as text, None where they are none; a terminal must not be sent control characters."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if all(c.isprintable() or c in "\n\r\t" for c in text) else None

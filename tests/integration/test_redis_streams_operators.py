@@ -1,0 +1,164 @@
+"""What an operator does on real Redis: dead letters looked at and put back, stopped groups found and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from aegis.doctor import _groups
+from aegis.settings import load_settings
+from topics.dead_letters import REPLAYS, DeadLetter
+from topics.errors import Refused, Unavailable
+from topics.redis_streams.catalogue import declare_topics
+from topics.redis_streams.dead_letter_log import RedisDeadLetterLog
+from topics.redis_streams.entries import decode_entry, encode_entry
+from topics.redis_streams.keys import Keys
+from topics.redis_streams.leases import Leases
+from topics.redis_streams.overview import forget_group, read_overview, stopped_groups, trim_topic
+from topics.redis_streams.wire import Wire
+
+KEYS = Keys()
+
+
+@pytest.fixture
+async def client(redis_server: Any) -> AsyncIterator[Any]:
+    client = redis.asyncio.Redis(port=redis_server.port, protocol=2)
+    await declare_topics(client, {"a": 2, "dead_letters": 2}, readers={"a": ("g", "old")})
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def wire(redis_server: Any) -> AsyncIterator[Wire]:
+    wire = Wire(redis_server.url, name="test")
+    yield wire
+    await wire.close()
+
+
+@pytest.fixture
+async def log(redis_server: Any) -> AsyncIterator[RedisDeadLetterLog]:
+    log = RedisDeadLetterLog(redis_server.url)
+    yield log
+    await log.close()
+
+
+def letter(number: int, *, code: str = "bad", agent: str = "normalize", topic: str = "a") -> DeadLetter:
+    headers = (("org", b"o"), ("n", b"%d" % number))
+    return DeadLetter(topic, number % 2, number, agent, code, "cannot read [/it]", 1000, b"value %d" % number, headers)
+
+
+async def bury(client: Any, *letters: DeadLetter) -> None:
+    for at, each in enumerate(letters):
+        fields = encode_entry(each.value, timestamp_ms=1, headers=each.message_headers())
+        await client.execute_command("XADD", KEYS.stream("dead_letters", at % 2), "0-*", *fields)
+
+
+async def read_topic(client: Any, topic: str, partition: int) -> list[Any]:
+    entries = await client.xrange(KEYS.stream(topic, partition))
+    return [decode_entry([part for pair in fields.items() for part in pair]) for _, fields in entries]
+
+
+async def test_letters_are_listed_page_by_page_and_by_agent_and_code(client: Any, log: RedisDeadLetterLog) -> None:
+    await bury(client, *(letter(n, code="odd" if n % 5 == 0 else "bad") for n in range(47)))
+    await bury(client, letter(99, agent="store"))
+    ids: list[str] = []
+    cursor = None
+    while True:
+        page = await log.page(cursor=cursor, limit=10)
+        ids += [each.id for each in page.letters]
+        if (cursor := page.next_cursor) is None:
+            break
+        assert len(page.letters) == 10
+    assert len(ids) == len(set(ids)) == 48
+    assert len((await log.page(code="odd")).letters) == 10
+    (stored,) = (await log.page(agent="store", code="bad")).letters
+    assert stored.letter == letter(99, agent="store")
+    assert await log.get(stored.id) == stored
+
+
+async def test_a_replay_moves_the_original_back_and_shows_how_often(client: Any, log: RedisDeadLetterLog) -> None:
+    await bury(client, letter(3))
+    replayed = await log.replay("0-1")
+    assert replayed == ("0-1", "a", 1, 1, 1)
+    (entry,) = await read_topic(client, "a", 1)
+    assert entry.value == b"value 3"
+    assert entry.headers == [("org", b"o"), ("n", b"3"), (REPLAYS, b"1")]
+    assert (await log.page()).letters == []
+    with pytest.raises(Refused, match="replayed already"):
+        await log.replay("0-1")
+    assert len(await read_topic(client, "a", 1)) == 1
+    again = DeadLetter("a", 1, 1, "normalize", "bad", "still", 2000, entry.value, tuple(entry.headers))
+    await bury(client, again)
+    (stored,) = (await log.page()).letters
+    assert stored.letter.replays == 1
+    assert (await log.replay(stored.id)).replays == 2
+
+
+async def test_a_replay_whose_answer_is_lost_happened_once(
+    client: Any, redis_lossy_proxy: Any, log: RedisDeadLetterLog
+) -> None:
+    await bury(client, letter(2), letter(4))
+    cut = RedisDeadLetterLog(f"redis://127.0.0.1:{redis_lossy_proxy.port}/0")
+    redis_lossy_proxy.mode = "before"
+    with pytest.raises(Unavailable):
+        await cut.replay("0-1")
+    assert await read_topic(client, "a", 0) == []
+    assert (await cut.replay("0-1")).replays == 1
+    redis_lossy_proxy.mode = "after"
+    with pytest.raises(Unavailable):
+        await cut.replay("1-1")
+    with pytest.raises(Refused, match="replayed already"):
+        await cut.replay("1-1")
+    await cut.close()
+    assert [entry.value for entry in await read_topic(client, "a", 0)] == [b"value 2", b"value 4"]
+
+
+async def test_two_operators_replay_one_letter_once(client: Any, redis_server: Any) -> None:
+    await bury(client, letter(2))
+    logs = [RedisDeadLetterLog(redis_server.url) for _ in range(5)]
+    outcomes = await asyncio.gather(*(log.replay("0-1") for log in logs), return_exceptions=True)
+    assert sum(isinstance(outcome, Refused) for outcome in outcomes) == 4
+    assert len(await read_topic(client, "a", 0)) == 1
+    for log in logs:
+        await log.close()
+
+
+async def test_what_cannot_go_back_stays(client: Any, log: RedisDeadLetterLog) -> None:
+    await bury(client, letter(1, topic="gone"))
+    await client.execute_command("XADD", KEYS.stream("dead_letters", 1), "0-*", "v", "no letter")
+    for letter_id, reason in (("0-1", "no partition 1 of topic 'gone'"), ("1-1", "no partition"), ("x", "an id is")):
+        with pytest.raises(Refused, match=reason):
+            await log.replay(letter_id)
+    assert [each.letter.code for each in (await log.page()).letters] == ["bad", "unreadable_letter"]
+
+
+async def test_a_stopped_group_is_named_and_can_be_forgotten(
+    client: Any, wire: Wire, redis_server: Any, tmp_path: Path
+) -> None:
+    for n in range(6):
+        await client.execute_command("XADD", KEYS.stream("a", n % 2), "0-*", "v", "x")
+    leases = Leases(wire, KEYS, group="g", member="me", lease_ms=5000)
+    await leases.claim([0, 1], 2)
+    await client.hset(KEYS.committed("a", 0), "g", 3)
+    await client.hset(KEYS.committed("a", 1), "g", 4)
+    assert await trim_topic(wire, KEYS, "a") == 0  # `old` has read nothing.
+    (stopped,) = stopped_groups(await read_overview(wire, KEYS))
+    assert (stopped.topic, stopped.group, stopped.lag) == ("a", "old", 6)
+    settings = load_settings(tmp_path, {"transport": redis_server.url})
+    (finding,) = await _groups(settings)
+    assert (finding.subject, finding.state) == ("group old", "warning")
+    assert "aegis topics forget-group a old" in finding.remedy
+
+    with pytest.raises(Refused, match="me works for it"):
+        await forget_group(wire, KEYS, "a", "g")
+    with pytest.raises(Refused, match="not registered"):
+        await forget_group(wire, KEYS, "a", "nobody")
+    assert await forget_group(wire, KEYS, "a", "old") == 5
+    (finding,) = await _groups(settings)
+    assert finding.state == "ok"
+    assert len(await read_topic(client, "a", 0)) == 1
