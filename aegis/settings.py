@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     worker_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         3002, description="port of the worker's /health and /metrics"
     )
+    worker_processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="processes that one `aegis worker` runs; they serve on the ports from AEGIS_WORKER_PORT on"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="how much the processes say on standard error"
     )

@@ -77,17 +77,34 @@ def worker(
         int | None,
         typer.Option(min=0, max=65535, help="port of /health and /metrics (AEGIS_WORKER_PORT)", show_default=False),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="so many processes, on this port and the next ones; those that die start again (AEGIS_WORKER_PROCESSES)",
+            show_default=False,
+        ),
+    ] = None,
     host: Host = None,
     data_dir: DataDir = None,
 ) -> None:
     """Run the agents: any number of workers share the partitions."""
-    from aegis.processes.worker import run_worker
     from agents.app import DUTIES  # As above.
 
     unknown = [each for each in duty or () if each not in DUTIES]
     if unknown:
         raise Refused(f"cannot start: --duty {unknown[0]} is none of {', '.join(DUTIES)}")
-    settings = settings_of(data_dir, worker_port=port, host=host)
+    settings = settings_of(data_dir, worker_port=port, worker_processes=processes, host=host)
+    if settings.worker_processes > 1:
+        from aegis.processes.worker_pool import run_worker_pool
+
+        pool = run_worker_pool(settings, processes=settings.worker_processes, duties=duty or DUTIES)
+        configure_logging("workers", settings.log_level)
+        asyncio.run(pool)
+        return
+    from aegis.processes.worker import run_worker
+
     _run("worker", settings, run_worker(settings, duties=duty or DUTIES))
 
 

@@ -33,8 +33,9 @@ def list_topics(context: typer.Context, data_dir: DataDir = None, json: Json = F
     if json:
         print_json({"topics": _by_topic(found), "next_cursor": None})
         return
-    columns = ("topic", "partition", "messages", "KiB", "group", "next", "lag", "owner", "epoch", "lease s")
-    print_table("topics", columns, [row for each in found for row in _rows(each)])
+    for name in dict.fromkeys(each.topic for each in found):
+        rows = [row for each in found if each.topic == name for row in _rows(each)]
+        print_table(name, ("no", "messages", "KiB", "group", "next", "lag", "owner", "epoch", "lease s"), rows)
 
 
 @topics.command("forget-group")
@@ -97,7 +98,7 @@ def _by_topic(found: list[PartitionOverview]) -> list[dict[str, Any]]:
 
 
 def _rows(each: PartitionOverview) -> list[tuple[Any, ...]]:
-    facts = (each.topic, each.partition, each.entries, f"{each.size_bytes / 1024:.1f}")
+    facts = (each.partition, each.entries, f"{each.size_bytes / 1024:.1f}")
     if not each.groups:
         return [(*facts, None, None, None, None, None, None)]
     rows = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from aegis.processes.worker_metrics import registered
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from agents.app import create_normalize_app, create_store_app, learn_topics
@@ -39,6 +40,7 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
         await declare_all_topics_in_time(settings, stop)
         apps = _create_apps(settings, duties, LogStore(clickhouse), crash)
+        stack.enter_context(registered(apps))
         web = _worker_app(apps, {"clickhouse": clickhouse.ping} if "store" in duties else {})
         serving = asyncio.create_task(serve(web, sock, stop=stop))
         async with _running(apps, stop, crash):
