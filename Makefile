@@ -23,8 +23,9 @@ check: $(INSTALLED)  ## ruff and mypy --strict
 bench: $(INSTALLED)  ## CPU microseconds a log, per process
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 
-chaos: $(INSTALLED)  ## kill processes under load and count
-	@$(BIN)/python -m pytest tests/chaos tests/acceptance -k "kill or killed or crash" $(ARGS)
+chaos: $(INSTALLED)  ## attack the transport for three minutes, then kill processes of whole instances, and count
+	@$(BIN)/python -m pytest -s tests/chaos --chaos-seconds 180 $(ARGS)
+	@$(BIN)/python -m pytest tests/acceptance -k "kill or killed or crash"
 
 demo: $(INSTALLED)  ## send realistic logs to the instance that `make up` runs
 	@$(BIN)/aegis demo $(ARGS)
