@@ -70,7 +70,9 @@ class Crew:
     def failed(self) -> list[int]:
         """Exit codes of those that ended by themselves, or not cleanly when asked to."""
         codes = [process.returncode for process in self.running if process.poll() is not None]
-        return codes + [process.returncode for process in self.stopping if process.poll() not in (None, 0)]
+        # A worker that is asked to stop before it has begun to listen for that just ends.
+        clean = (None, 0, -signal.SIGTERM)
+        return codes + [process.returncode for process in self.stopping if process.poll() not in clean]
 
     def close(self) -> None:
         for process in [*self.running, *self.stopping]:
