@@ -3,7 +3,7 @@
 keys.py, entries.py      names of keys and the fields of an entry; import no Faust, the gateway's producer uses them too
 wire.py                  one connection: many commands out in one write, as many replies back
 catalogue.py             which topics exist, which groups read them, which incarnation of the transport this is
-leases.py, scripts.py    who owns which partition, by the server's clock
+leases.py, scripts.py    who owns which partition, by the server's clock; lease_keeper.py while the event loop is busy
 lane.py                  what one owned partition has read, had acknowledged and produced
 transaction.py           the commit of lanes in one MULTI/EXEC, and what to do when its reply is lost; commits.py calls it
 fetch.py, delivery.py    from Redis to the agents, bounded

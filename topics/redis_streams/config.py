@@ -22,6 +22,8 @@ class TransportConfig:
     """Of topics that nobody declared with a number of their own."""
     lease_s: float = 4.0
     """A worker that says nothing for so long loses its partitions."""
+    stall_max_s: float = 20.0
+    """How long a worker whose event loop is busy keeps its partitions all the same; one that hangs longer loses them."""
     commit_interval_s: float = 0.03
     commit_bytes: int = 16 * MIB
     """Most that one transaction carries, except that one message's products always go together."""

@@ -23,6 +23,7 @@ from topics.redis_streams.delivery import Delivery
 from topics.redis_streams.fetch import Fetch, Record
 from topics.redis_streams.intents import Intent, Intents
 from topics.redis_streams.lane import Lane, Track
+from topics.redis_streams.lease_keeper import LeaseKeeper
 from topics.redis_streams.leases import Leases
 from topics.redis_streams.ledger import PartitionLedger
 from topics.redis_streams.rebalance import Ownership
@@ -79,7 +80,17 @@ class Consumer(FaustConsumer):
             member=self.member,
             lease_ms=config.lease_ms,
         )
-        self.ownership = Ownership(self, leases)
+        keeper = LeaseKeeper(
+            config.url,
+            keys,
+            group=self.group,
+            member=self.member,
+            held=lambda: list(self.lanes),
+            lease_ms=config.lease_ms,
+            heartbeat_s=config.heartbeat_s,
+            stall_max_s=config.stall_max_s,
+        )
+        self.ownership = Ownership(self, leases, keeper)
 
     @property
     def lanes(self) -> dict[int, Lane]:

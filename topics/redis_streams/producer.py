@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from faust.streams import current_event
 from faust.transport.producer import Producer as FaustProducer
+from faust.transport.producer import ProducerBuffer
 from faust.types import TP, EventT, RecordMetadata
 from faust.types.core import HeadersArg
 from faust.types.tuples import FutureMessage
@@ -55,6 +56,15 @@ class _Queued(NamedTuple):
     future: Sent
 
 
+class _Buffer(ProducerBuffer):
+    """Faust's buffer, whose size is asked for with every message: its own way reads three settings first."""
+
+    @property
+    def size(self) -> int:
+        """How many messages wait in it."""
+        return int(self.pending.qsize())
+
+
 class Producer(FaustProducer):
     """Attaches what is produced within an event to that event; pipelines everything else.
 
@@ -63,6 +73,11 @@ class Producer(FaustProducer):
     """
 
     transport: Transport
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.buffer = _Buffer(loop=self.loop, beacon=self.beacon)
+        self.buffer.app = self.app
 
     def __post_init__(self) -> None:
         self._wire = self.transport.wire("producer")

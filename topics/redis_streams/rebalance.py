@@ -16,6 +16,7 @@ from faust.assignor.client_assignment import ClientAssignment
 from faust.types import TP
 
 from topics.errors import Unavailable
+from topics.redis_streams.lease_keeper import LeaseKeeper
 from topics.redis_streams.leases import Leases, View, decide_share
 from topics.redis_streams.loading import read_lanes
 from topics.redis_streams.wire import ReplyError, backoff_s
@@ -30,11 +31,12 @@ _LAG_EVERY = 4
 class Ownership:
     """Keeps a consumer's partitions: which it has, when it gets more, when it must stop."""
 
-    def __init__(self, consumer: Consumer, leases: Leases) -> None:
+    def __init__(self, consumer: Consumer, leases: Leases, keeper: LeaseKeeper) -> None:
         self.connected = False
         self.lag: dict[tuple[str, int], int] = {}
         self._consumer = consumer
         self._leases = leases
+        self._keeper = keeper
         self._run_id = ""
         self._wake = asyncio.Event()
         self._lost: set[int] = set()
@@ -54,6 +56,7 @@ class Ownership:
     def subscribed(self) -> None:
         """The topics are known now: begin, or read other topics from now on."""
         if self._beating is None:
+            self._keeper.start()
             self._beating = asyncio.create_task(self._guard(self._beat()), name="redis-streams-heartbeat")
             self._moving = asyncio.create_task(self._guard(self._move()), name="redis-streams-rebalance")
         else:
@@ -73,6 +76,7 @@ class Ownership:
     async def stop(self) -> None:
         """Give up everything, as far as Redis can be told within a second; the leases run out otherwise."""
         await self.pause()
+        self._keeper.stop()
         if self._beating is not None:
             await _end(self._beating)
         try:
@@ -103,6 +107,7 @@ class Ownership:
     async def _beat(self) -> None:
         failures = beats = 0
         while True:
+            self._keeper.progressed()
             try:
                 await self._beat_once()
                 if beats % _LAG_EVERY == 0:

@@ -29,6 +29,19 @@ return {redis.call('ZRANGE', KEYS[1], 0, -1), owners, epochs}
 """
 )
 
+RENEW: Final = (
+    _NOW
+    + """
+-- Renews a member and the leases it still holds, for a member that cannot beat by itself at the moment.
+-- KEYS members, lease 1..n   ARGV member, lease_ms
+redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], ARGV[1])
+for i = 2, #KEYS do
+  if redis.call('HGET', KEYS[i], 'owner') == ARGV[1] then redis.call('HSET', KEYS[i], 'exp', now + ARGV[2]) end
+end
+return 1
+"""
+)
+
 CLAIM: Final = (
     _NOW
     + """
