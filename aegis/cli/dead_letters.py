@@ -52,20 +52,8 @@ def list_letters(
     if json:
         print_json({"dead_letters": [_facts(each) for each in page.letters], "next_cursor": page.next_cursor})
         return
-    columns = ("id", "refused at", "topic", "agent", "code", "replays", "reason")
-    rows = [
-        (
-            each.id,
-            _refused_at(each),
-            letter.topic,
-            letter.agent,
-            letter.code,
-            letter.replays,
-            escape(letter.reason[:200]),
-        )
-        for each in page.letters
-        for letter in (each.letter,)
-    ]
+    columns = ("id", "refused_at", "topic", "agent", "code", "replays", "reason")
+    rows = [[_shown(facts[column])[:200] for column in columns] for facts in map(_facts, page.letters)]
     print_table("dead letters", columns, rows)
     if page.next_cursor is not None:
         say(f"there are more: --cursor {page.next_cursor}")
@@ -87,7 +75,7 @@ def show_letter(letter_id: Id, data_dir: DataDir = None, json: Json = False) -> 
         print_json({**_facts(stored), "headers": [list(pair) for pair in headers], **shown})
         return
     rows = [*_facts(stored).items(), *((f"header {name}", content) for name, content in headers)]
-    print_table(f"dead letter {stored.id}", ("", ""), [(name, escape(str(fact))) for name, fact in rows])
+    print_table(f"dead letter {stored.id}", ("", ""), [(name, _shown(fact)) for name, fact in rows])
     if text is None:
         say(f"the value is {len(value)} bytes that are no text; --json gives them in base64")
     else:
@@ -167,6 +155,11 @@ def _facts(stored: StoredLetter) -> dict[str, Any]:
 
 def _refused_at(stored: StoredLetter) -> str | None:
     return shown_time(datetime.fromtimestamp(stored.letter.refused_at_ms / 1000, UTC))
+
+
+def _shown(fact: Any) -> str:
+    """A fact in a table: a letter's own words must neither be taken for markup nor reach the terminal as control characters."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(fact)))
 
 
 def _text(value: bytes) -> str | None:
