@@ -14,4 +14,5 @@ overview.py              what an operator sees
 dead_letter_log.py       dead letters: listed, and put back on their topics
 transport.py, consumer.py, producer.py, rebalance.py   the Faust side of all this
 pipelined_connection.py, stream_producer.py            the gateway's way in
+stream_store.py          topics without Faust: add, read as a group, acknowledge, claim, trim
 """
