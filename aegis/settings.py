@@ -122,7 +122,9 @@ class Settings(BaseSettings):
         True, validation_alias=_named("NORMALIZER_ENABLED"), description="whether workers run the normalize agents"
     )
     block_rows_max: int = Field(50_000, ge=1, le=1_000_000, description="rows of one ClickHouse block")
-    block_bytes_max: int = Field(32 << 20, ge=1 << 20, le=1 << 30, description="bytes of one ClickHouse block")
+    block_bytes_max: int = Field(
+        64 << 20, ge=1 << 20, le=1 << 30, description="bytes of one ClickHouse block, as columns in memory"
+    )
     block_age_s: float = Field(0.5, ge=0.01, le=30.0, description="longest that a row waits for its block to fill")
 
     @field_validator("master_key")

@@ -31,21 +31,26 @@ ROWS = Counter("aegis_store_rows_total", "Rows written", ["topic"])
 
 @dataclass(frozen=True, slots=True)
 class BlockBounds:
-    """A block is cut when it reaches `rows_max` or `bytes_max`, or when its oldest message has waited `age_s` seconds."""
+    """A block is cut when it reaches one of the bounds, or when its oldest message has waited `age_s` seconds.
+
+    Bytes are those of the columns as they are in memory: what is sent may be a thousandth of it, and the store has to hold them.
+    """
 
     rows_max: int = 50_000
-    bytes_max: int = 32 << 20
+    bytes_max: int = 64 << 20
+    messages_max: int = 2_000
     age_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One message of a block. `event` is Faust's, to acknowledge; `rows` is what it holds."""
+    """One message of a block. `event` is Faust's, to acknowledge; it holds `rows` rows of `size` bytes in all."""
 
     event: Any
     offset: int
     value: bytes
     rows: int
+    size: int
     arrived_s: float
 
 
@@ -62,25 +67,27 @@ class BlockBuffer:
         """Take one message in; offsets ascend."""
         self._parts.append(part)
         self._rows += part.rows
-        self._bytes += len(part.value)
+        self._bytes += part.size
 
     def due_in_s(self, now_s: float) -> float | None:
         """Seconds until a block is due: 0 when it is, None while there is nothing to wait for."""
         if not self._parts:
             return None
-        if self._rows >= self._bounds.rows_max or self._bytes >= self._bounds.bytes_max:
+        bounds = self._bounds
+        if self._rows >= bounds.rows_max or self._bytes >= bounds.bytes_max or len(self._parts) >= bounds.messages_max:
             return 0.0
         return max(0.0, self._parts[0].arrived_s + self._bounds.age_s - now_s)
 
     def cut(self) -> list[Part]:
         """Take out the next block: as many messages as fit the bounds, at least one."""
+        bounds = self._bounds
         block: list[Part] = []
         rows = size = 0
-        while self._parts:
+        while self._parts and len(block) < bounds.messages_max:
             part = self._parts[0]
-            if block and (rows + part.rows > self._bounds.rows_max or size + len(part.value) > self._bounds.bytes_max):
+            if block and (rows + part.rows > bounds.rows_max or size + part.size > bounds.bytes_max):
                 break
-            rows, size = rows + part.rows, size + len(part.value)
+            rows, size = rows + part.rows, size + part.size
             block.append(self._take())
         return block
 
@@ -96,7 +103,7 @@ class BlockBuffer:
     def _take(self) -> Part:
         part = self._parts.popleft()
         self._rows -= part.rows
-        self._bytes -= len(part.value)
+        self._bytes -= part.size
         return part
 
 
@@ -124,9 +131,9 @@ class BlockWriter:
         self._blocks = BLOCKS.labels(topic)
         self._task = asyncio.create_task(self._run(), name=f"write blocks of {topic}")
 
-    def add(self, event: Any, *, offset: int, value: bytes, rows: int) -> None:
+    def add(self, event: Any, *, offset: int, value: bytes, rows: int, size: int) -> None:
         """Take one message in; it is acknowledged when its block is stored."""
-        self._buffer.add(Part(event, offset, value, rows, self._now()))
+        self._buffer.add(Part(event, offset, value, rows, size, self._now()))
         self._arrived.set()
 
     async def stop(self) -> None:

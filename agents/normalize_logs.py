@@ -46,7 +46,11 @@ def normalize_logs(batch: RawBatch, *, partition: int, offset: int) -> pa.Record
 
 def message_of(columns: pa.RecordBatch) -> tuple[bytes, Headers]:
     """The message on `logs` for a batch: its bytes, and headers that say what they are without reading them."""
-    return log_columns.encode(columns), [("schema", log_columns.SCHEMA_VERSION), ("rows", b"%d" % columns.num_rows)]
+    return log_columns.encode(columns), [
+        ("schema", log_columns.SCHEMA_VERSION),
+        ("rows", b"%d" % columns.num_rows),
+        ("bytes", b"%d" % columns.nbytes),
+    ]
 
 
 def _attributes(log: LogRecord) -> bytes:

@@ -43,6 +43,8 @@ class StoreLogs:
             writer = self._writers.pop(tp, None)
             if writer is not None:
                 await writer.stop()
+                # Nobody will acknowledge them any more, so nobody needs to wait for it.
+                self._app.streams.abandon(tp.partition)
 
     def _take(self, event: Any) -> None:
         message = event.message
@@ -58,7 +60,8 @@ class StoreLogs:
                 insert=self._insert,
                 delivery=self._delivery,
             )
-        writer.add(event, offset=message.offset, value=message.value, rows=int(headers["rows"]))
+        rows, size = int(headers["rows"]), int(headers.get("bytes", len(message.value)))
+        writer.add(event, offset=message.offset, value=message.value, rows=rows, size=size)
 
     async def _insert(self, messages: list[bytes], rows: int, token: str) -> None:
         await self._logs.insert(log_columns.join(messages, rows), rows=rows, token=token)

@@ -60,6 +60,9 @@ class Streams(Protocol):
     def ledger(self, tp: Any) -> Ledger:
         """The ledger of an owned topic partition, for a sink."""
 
+    def abandon(self, partition: int) -> int:
+        """Let late acknowledgements of a partition's messages count for nothing; they come again. Returns how many."""
+
     def status(self) -> Status:
         """What this consumer holds and has done; must not do I/O."""
 

@@ -61,7 +61,7 @@ def _create_apps(settings: Settings, duties: Sequence[str], logs: LogStore, cras
         lease_s=settings.lease_s,
         commit_interval_s=settings.commit_interval_s,
     )
-    bounds = BlockBounds(settings.block_rows_max, settings.block_bytes_max, settings.block_age_s)
+    bounds = BlockBounds(settings.block_rows_max, settings.block_bytes_max, age_s=settings.block_age_s)
     apps: dict[str, EmbeddedApp] = {}
     if "normalize" in duties and settings.normalizer_enabled:
         apps["normalize"] = create_normalize_app(config, crash=crash)

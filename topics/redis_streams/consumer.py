@@ -20,6 +20,7 @@ from mode import Seconds, Service
 from topics.errors import Unavailable
 from topics.redis_streams.commits import Commits
 from topics.redis_streams.delivery import Delivery
+from topics.redis_streams.errors import Fenced
 from topics.redis_streams.fetch import Fetch, Record
 from topics.redis_streams.intents import Intent, Intents
 from topics.redis_streams.lane import Lane, Track
@@ -366,8 +367,17 @@ class Consumer(FaustConsumer):
         return await self._intents.read(tp.topic, tp.partition)
 
     async def write_intent(self, tp: TP, intent: Intent) -> None:
-        """Store what is about to be inserted. Raises Unavailable (write it again) and Fenced (drop the buffer)."""
-        await self._intents.write(tp.topic, tp.partition, intent, self.lanes.get(tp.partition))
+        """Store what is about to be inserted. Raises Unavailable (write it again) and Fenced (drop the buffer).
+
+        Fenced gives the partition up here too: what the sink drops is read again only by whoever is assigned it next.
+        """
+        lane = self.lanes.get(tp.partition)
+        try:
+            await self._intents.write(tp.topic, tp.partition, intent, lane)
+        except Fenced as error:
+            if lane is not None:
+                self.lose(lane, str(error))
+            raise
 
     def read_tracks(self) -> dict[tuple[str, int], Track]:
         """Return the tracks of everything that agents read: all but the changelogs."""

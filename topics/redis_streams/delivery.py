@@ -64,6 +64,8 @@ class Delivery:
         return kept
 
     def _has_room(self, track: Track) -> bool:
+        if track.position <= track.read_through:
+            return True
         return track.pending_bytes < self._config.buffer_bytes and len(track.delivered) < self._config.buffer_messages
 
     def message(self, tp: TP, record: Record) -> ConsumerMessage:

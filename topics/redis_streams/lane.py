@@ -92,11 +92,13 @@ class Track:
     and what they have produced.
     """
 
-    __slots__ = ("acked", "committed", "delivered", "highest", "outputs", "pending_bytes", "position")
+    __slots__ = ("acked", "committed", "delivered", "highest", "outputs", "pending_bytes", "position", "read_through")
 
     def __init__(self, committed: int) -> None:
         self.committed = committed
         self.position = committed
+        # Read up to here whatever the bounds say: a sink must see the whole range that its predecessor announced.
+        self.read_through = 0
         self.highest = committed - 1
         self.delivered: deque[tuple[int, int]] = deque()
         self.acked: set[int] = set()

@@ -22,7 +22,12 @@ class PartitionLedger:
     async def read(self) -> OpenIntent | None:
         """See `Ledger.read`."""
         intent = await self._consumer.read_intent(self._tp)
-        return None if intent is None else OpenIntent(intent.first_offset, intent.last_offset, intent.token)
+        if intent is None:
+            return None
+        track = self._consumer.track(self._tp)
+        if track is not None:
+            track.read_through = intent.last_offset
+        return OpenIntent(intent.first_offset, intent.last_offset, intent.token)
 
     async def write(self, intent: OpenIntent) -> None:
         """See `Ledger.write`."""

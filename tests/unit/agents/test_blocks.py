@@ -98,7 +98,7 @@ class Worker:
             ),
         )
         for event in self.events:
-            self.writer.add(event, offset=event.message.offset, value=event.message.value, rows=1)
+            self.writer.add(event, offset=event.message.offset, value=event.message.value, rows=1, size=10)
 
     async def settle(self) -> None:
         for _ in range(400):
@@ -114,7 +114,7 @@ def store() -> Store:
 
 
 def part(offset: int, rows: int, size: int = 10, arrived_s: float = 0.0) -> Part:
-    return Part(None, offset, b"x" * size, rows, arrived_s)
+    return Part(None, offset, b"", rows, size, arrived_s)
 
 
 def test_a_block_is_due_by_rows_bytes_or_age() -> None:
@@ -136,6 +136,14 @@ def test_a_cut_keeps_within_the_bounds_but_takes_at_least_one() -> None:
     for offset, rows in ((1, 500), (2, 60), (3, 40), (4, 1)):
         buffer.add(part(offset, rows))
     assert [[p.offset for p in buffer.cut()] for _ in range(4)] == [[1], [2, 3], [4], []]
+
+
+def test_a_block_is_bounded_by_its_messages_too() -> None:
+    buffer = BlockBuffer(BlockBounds(messages_max=3))
+    for offset in range(1, 8):
+        buffer.add(part(offset, 1, arrived_s=5.0))
+    assert buffer.due_in_s(5.0) == 0.0
+    assert [[p.offset for p in buffer.cut()] for _ in range(3)] == [[1, 2, 3], [4, 5, 6], [7]]
 
 
 def test_an_announced_range_is_cut_as_it_was() -> None:

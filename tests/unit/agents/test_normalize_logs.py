@@ -47,7 +47,7 @@ def test_every_field_arrives() -> None:
 def test_the_message_says_what_it_holds() -> None:
     columns = normalize_logs(batch(*[BARE] * 40), partition=0, offset=1)
     value, headers = message_of(columns)
-    assert dict(headers) == {"schema": b"logs/1", "rows": b"40"}
+    assert dict(headers) == {"schema": b"logs/1", "rows": b"40", "bytes": b"%d" % columns.nbytes}
     assert log_columns.decode(value) == columns
 
 
