@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from redis.exceptions import RedisError
 
 from aegis.access import opened_control_plane
 from aegis.settings import INSTANCE_FILE, Settings, load_settings
 from aegis.supervision.status import read_status
-from aegis.wiring import opened_redis
 from topics.errors import Refused, Unavailable
+from topics.redis_streams.wire import ReplyError, Wire
 
 DEVELOPMENT = "development"
 CHECK_TIMEOUT_S = 3.0
@@ -112,9 +111,12 @@ def _checks(settings: Settings) -> dict[str, Callable[[], Awaitable[str]]]:
             return str(answer.json().get("status", "ok")) if is_json else "ok"
 
     async def redis() -> str:
-        async with opened_redis(settings) as client:
-            await client.info("server")
-            return "ok"
+        wire = Wire(settings.transport_url, name="aegis-status")
+        try:
+            await wire.call(("PING",))
+        finally:
+            await wire.close()
+        return "ok"
 
     async def postgres() -> str:
         async with opened_control_plane(settings, with_secrets=False) as control_plane:
@@ -136,5 +138,5 @@ async def _health(check: Callable[[], Awaitable[str]] | None) -> str:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             return await check()
-    except (Unavailable, RedisError, httpx.HTTPError, OSError, TimeoutError):
+    except (Unavailable, ReplyError, httpx.HTTPError, OSError, TimeoutError):
         return "down"

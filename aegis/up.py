@@ -191,7 +191,7 @@ def _reachable(host: str) -> str:
 
 
 def _say_event(event: Event) -> None:
-    say(f"[{_COLOURS[event.what]}]{event.name}[/]: {escape(event.text)}")
+    say(f"[{_COLOURS[event.what]}]{escape(event.text)}[/]")
 
 
 def _announce(settings: Settings, development: Development, pids: dict[str, int], *, json: bool) -> None:

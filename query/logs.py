@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.tokens import Principal, Tokens, permitted
+from query.authorization import permitted
+from query.tokens import Principal, Tokens
 from storage.log_selection import LogSelection
 from storage.logs import LogRow, LogStore
 from topics.errors import Refused

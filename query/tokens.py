@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import jwt
-from fastapi import Header
 
 from storage.scope import OrgScope
 from topics.errors import Refused
@@ -118,20 +117,6 @@ def read_bearer(header: str | None, tokens: Tokens) -> Principal:
     if scheme.lower() != "bearer" or not token.strip():
         raise _bad("the Authorization header must be: Bearer <token>")
     return tokens.read(token.strip())
-
-
-def permitted(tokens: Tokens, permission: Permission) -> Callable[..., Principal]:
-    """A FastAPI dependency: who asks, refused unless the token is good and its role grants `permission`.
-
-    Dependencies run before a question's fields are looked at, so who asks is settled first.
-    """
-
-    def principal(authorization: Annotated[str | None, Header()] = None) -> Principal:
-        found = read_bearer(authorization, tokens)
-        found.require(permission)
-        return found
-
-    return principal
 
 
 def _bad(why: str) -> Refused:

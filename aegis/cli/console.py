@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from rich.table import Table
 
 from aegis.settings import Settings, load_settings
 
-out = Console()
+# A table for a file or a pipe need not fit a screen.
+out = Console() if sys.stdout.isatty() else Console(width=160)
 err = Console(stderr=True, highlight=False)
 
 DataDir = Annotated[
@@ -52,7 +54,7 @@ def shown_time(moment: datetime | None) -> str | None:
 
 def say(text: str) -> None:
     """A line for people, on standard error."""
-    err.print(text)
+    err.print(text, soft_wrap=True)
 
 
 def say_error(text: str) -> None:

@@ -114,7 +114,7 @@ def test_what_dies_is_restarted_and_said_so(instance: Any) -> None:
         instance.kill(name)
         assert instance.processes()[name]["restarts"] == before + 1
     said = instance.errors.read_text()
-    assert re.search(r"gateway: .*starting it again in", said)
+    assert re.search(r"gateway ended with .*starting it again in", said)
     assert httpx.get(f"{instance.url}/health").json()["status"] == "ok"
 
 
