@@ -148,3 +148,48 @@ def test_a_redis_that_drops_data_is_refused() -> None:
         check_server(b"redis_version:8.2.3\r\n", [b"maxmemory-policy", b"allkeys-lru"])
     with pytest.raises(Refused, match="first that numbers"):
         check_server(b"redis_version:6.2.1\r\n", [b"maxmemory-policy", b"noeviction"])
+
+
+async def test_a_partition_claimed_anew_shows_what_its_owner_in_between_wrote(client: Any, start: Any) -> None:
+    """A worker that was stopped past its lease may claim its own partition again before it sees that it was lost.
+
+    Its memory was taken for current then, and the next commit met rows that it did not know of.
+    """
+    one = await start()
+    await add(client, 0, "x", "x")
+    await until(lambda: one.app.streams.counts.messages_committed == 2)
+    assert one.shown() == {"x": 2}
+    ownership = one.app.streams.ownership
+    await ownership.pause()
+    await client.set(KEYS.epoch("g1", 0), "50:somebody else")
+    changelog = KEYS.stream(CHANGELOG, 0)
+    last = await client.xadd(changelog, {"k": b'"x"', "v": b"7", "t": 1}, id="0-*")
+    await client.xdel(changelog, f"0-{int(last.split(b'-')[1]) - 1}")
+    # It had read a third message and committed it; added and trimmed at once, so that ours does not begin it as well.
+    await client.execute_command("XSETID", KEYS.stream("a", 0), "0-3")
+    await client.hset(KEYS.committed("a", 0), "g1", 4)
+    claimed = await ownership._leases.claim([0], 1)
+    await ownership._rebalance(set(), dict(claimed))
+    assert one.shown() == {"x": 7}
+    await add(client, 0, "x")
+    await until(lambda: one.shown() == {"x": 8})
+    await until(lambda: one.app.streams.counts.messages_committed == 3)
+    assert not one.app.should_stop
+
+
+async def test_a_changelog_that_somebody_else_wrote_refuses_the_commit_whole(client: Any, start: Any) -> None:
+    """Redis does the rest of a transaction whose XADD fails; so the numbers are looked at before, and nothing is done."""
+    one = await start()
+    await add(client, 0, "x")
+    await until(lambda: one.app.streams.counts.messages_committed == 1)
+    one.gate.clear()
+    await add(client, 0, "x")
+    await until(lambda: one.seen == 2)
+    changelog = KEYS.stream(CHANGELOG, 0)
+    last = await client.xadd(changelog, {"k": b'"x"', "v": b"7", "t": 1}, id="0-*")
+    await client.xdel(changelog, f"0-{int(last.split(b'-')[1]) - 1}")
+    one.gate.set()
+    await until(lambda: one.app.streams.counts.fenced == 1)
+    await until(lambda: one.shown() == {"x": 8})
+    await until(lambda: one.app.streams.counts.messages_committed == 2)
+    assert not one.app.should_stop

@@ -88,3 +88,8 @@ def entry_id(offset: int) -> str:
 def offset_of(stream_id: bytes) -> int:
     """Return the offset that a stream id stands for."""
     return int(stream_id[stream_id.index(b"-") + 1 :])
+
+
+def last_offset(info: Sequence[bytes]) -> int:
+    """Return the last offset that a stream has given, from the answer to XINFO STREAM."""
+    return offset_of(dict(zip(info[::2], info[1::2], strict=True))[b"last-generated-id"])

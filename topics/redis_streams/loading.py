@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from topics.redis_streams.catalogue import adopt_run
-from topics.redis_streams.entries import decode_entry, entry_id, offset_of
+from topics.redis_streams.entries import decode_entry, entry_id, last_offset, offset_of
 from topics.redis_streams.lane import Changelog, Lane, Track
 from topics.redis_streams.store import PartitionedStore
 from topics.redis_streams.wire import Command, ReplyError, Wire
@@ -54,7 +54,7 @@ async def _read_lane(wire: Wire, consumer: Consumer, lane: Lane) -> Lane:
         ]
         *_, offset, info = await wire.call(*commands, strict=False)
         lane.tracks[topic] = Track(int(offset))
-        last = _last_offset(info)
+        last = last_offset(info)
         if last < int(offset) - 1:
             # The stream was deleted or lost its end: new entries must not get numbers that count as processed.
             consumer.log.warning("%s ended at %d although %s was committed; its numbers go on", stream, last, offset)
@@ -106,10 +106,5 @@ async def _load_table(wire: Wire, stream: str, partition: int, table: Any, store
         if len(entries) < _ROWS_A_READ:
             (info,) = await wire.call(("XINFO", "STREAM", stream), strict=False)
             if not isinstance(info, ReplyError):
-                log.last = max(log.last, _last_offset(info))
+                log.last = max(log.last, last_offset(info))
             return log
-
-
-def _last_offset(info: list[bytes]) -> int:
-    """Return the last offset that a stream has given, from XINFO STREAM."""
-    return offset_of(dict(zip(info[::2], info[1::2], strict=True))[b"last-generated-id"])

@@ -207,6 +207,8 @@ class Ownership:
         await consumer.on_partitions_revoked(going)
         await self._persist(lambda: self._leases.release(sorted(surplus)))
         epochs = {p: lane.epoch for p, lane in consumer.lanes.items() if p not in surplus} | dict(claimed)
+        # A partition may be claimed anew before anybody noticed that it was lost: another owner may have written its tables.
+        clean = {p: lane for p, lane in clean.items() if epochs.get(p) == lane.epoch}
         self._lost.clear()
         lanes = await self._persist(lambda: read_lanes(consumer, epochs, clean))
         assigned = consumer.begin_generation(lanes)

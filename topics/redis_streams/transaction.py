@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from topics.errors import Unavailable
-from topics.redis_streams.entries import entry_id, offset_of
+from topics.redis_streams.entries import entry_id, last_offset, offset_of
 from topics.redis_streams.errors import OutcomeUnknown
 from topics.redis_streams.keys import Keys
 from topics.redis_streams.lane import Lane, Output, Share
@@ -35,7 +35,7 @@ async def commit(wire: Wire, keys: Keys, group: str, shares: Sequence[Share]) ->
     with the same shares before committing anything else of their lanes. A full Redis (out of memory) is Unavailable too.
     """
     result = Result()
-    replies = iter(await wire.call(*_look(keys, group, shares)))
+    replies = iter(_answers(await wire.call(*_look(keys, group, shares), strict=False)))
     session = wire.session
     next(replies)
     floors: list[dict[str, int]] = []
@@ -44,6 +44,11 @@ async def commit(wire: Wire, keys: Keys, group: str, shares: Sequence[Share]) ->
         epoch = next(replies)
         positions = {topic: positions_of(next(replies)) for topic in share.targets}
         reason = _refusal(wire, share, epoch, {topic: p.get(group, 1) for topic, p in positions.items()})
+        for topic, first in _first_rows(share).items():
+            info = next(replies)
+            if info is not None and last_offset(info) >= first:
+                # The row's number is taken: Redis would refuse it inside EXEC, and still do all the rest.
+                reason = reason or f"changelog {topic} has rows that nobody here has written"
         if reason:
             result.lost.append((share.lane, reason))
         else:
@@ -98,7 +103,25 @@ def _look(keys: Keys, group: str, shares: Sequence[Share]) -> list[Command]:
     for share in shares:
         commands.append(("GET", keys.epoch(group, share.lane.partition)))
         commands += (("HGETALL", keys.committed(topic, share.lane.partition)) for topic in share.targets)
+        commands += (("XINFO", "STREAM", keys.stream(topic, share.lane.partition)) for topic in _first_rows(share))
     return commands
+
+
+def _first_rows(share: Share) -> dict[str, int]:
+    """Return changelog topic -> the lowest offset that a row of the share is to get."""
+    first: dict[str, int] = {}
+    for row in share.rows:
+        first[row.output.topic] = min(row.offset, first.get(row.output.topic, row.offset))
+    return first
+
+
+def _answers(replies: Sequence[Any]) -> list[Any]:
+    """Raise the first error among replies; a stream that does not exist yet is no error, but None."""
+    answers = [None if isinstance(reply, ReplyError) and "no such key" in str(reply) else reply for reply in replies]
+    for answer in answers:
+        if isinstance(answer, ReplyError):
+            raise later_or_never(answer)
+    return answers
 
 
 def positions_of(flat: Sequence[bytes]) -> dict[str, int]:
