@@ -12,7 +12,8 @@ from topics.raw import Headers
 
 
 class StoredMessage(NamedTuple):
-    """A message as a group reads it. `timestamp_ms` is when it was added, unix milliseconds."""
+    """A message as a group reads it. `timestamp_ms` is when it was added, unix milliseconds; `claim` tells the reader under
+    which of its claims it was read, since a partition may be lost and taken again in between."""
 
     topic: str
     partition: int
@@ -21,6 +22,7 @@ class StoredMessage(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     timestamp_ms: int
+    claim: int = 0
 
 
 class GroupReader(Protocol):

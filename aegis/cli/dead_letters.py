@@ -54,6 +54,9 @@ def list_letters(
         return
     columns = ("id", "refused_at", "topic", "agent", "code", "replays", "reason")
     rows = [[_shown(facts[column])[:200] for column in columns] for facts in map(_facts, page.letters)]
+    if not rows:
+        say("there are no dead letters" + (" such as these" if agent or code or cursor else ""))
+        return
     print_table("dead letters", columns, rows)
     if page.next_cursor is not None:
         say(f"there are more: --cursor {page.next_cursor}")
@@ -75,7 +78,7 @@ def show_letter(letter_id: Id, data_dir: DataDir = None, json: Json = False) -> 
         print_json({**_facts(stored), "headers": [list(pair) for pair in headers], **shown})
         return
     rows = [*_facts(stored).items(), *((f"header {name}", content) for name, content in headers)]
-    print_table(f"dead letter {stored.id}", ("", ""), [(name, _shown(fact)) for name, fact in rows])
+    print_table(f"dead letter {stored.id}", ("", ""), [(_shown(name), _shown(fact)) for name, fact in rows])
     if text is None:
         say(f"the value is {len(value)} bytes that are no text; --json gives them in base64")
     else:
@@ -100,18 +103,36 @@ def replay_letters(
     if letter_id is not None and (agent or code):
         raise Refused("cannot replay: --agent and --code choose among --all")
 
-    async def work(log: DeadLetterLog) -> list[Replayed]:
-        if letter_id is not None:
-            return [await log.replay(letter_id)]
-        return [await log.replay(each) for each in await _chosen(log, agent, code)]
+    done: list[Replayed] = []
+    failed: list[dict[str, str]] = []
 
-    done = _with_log(data_dir, work)
+    async def work(log: DeadLetterLog) -> None:
+        for each in [letter_id] if letter_id is not None else await _chosen(log, agent, code):
+            try:
+                done.append(await log.replay(each))
+            except Refused as exc:
+                # One that cannot go back must not keep the others here.
+                failed.append({"id": each, "code": exc.code, "reason": exc.reason})
+
+    try:
+        _with_log(data_dir, work)
+    finally:
+        # Also when Redis went away in the middle: what was replayed has been replayed.
+        _say_replayed(done, failed, json=json)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _say_replayed(done: list[Replayed], failed: list[dict[str, str]], *, json: bool) -> None:
     if json:
-        print_json({"replayed": [each._asdict() for each in done]})
-    else:
-        for each in done[:50]:
-            say(f"{each.id} is back on {each.topic}[{each.partition}] at offset {each.offset}, replay {each.replays}")
-        say(f"replayed {len(done)} dead letters")
+        print_json({"replayed": [each._asdict() for each in done], "failed": failed, "next_cursor": None})
+        return
+    for each in done[:50]:
+        place = escape(f"{each.topic}[{each.partition}]")
+        say(f"{each.id} is back on {place} at offset {each.offset}, replay {each.replays}")
+    for letter in failed[:50]:
+        say(f"[red]{letter['id']} stays:[/] {_shown(letter['reason'])}")
+    say(f"replayed {len(done)} dead letters" + (f", {len(failed)} could not be" if failed else ""))
 
 
 async def _chosen(log: DeadLetterLog, agent: str | None, code: str | None) -> list[str]:
@@ -154,7 +175,10 @@ def _facts(stored: StoredLetter) -> dict[str, Any]:
 
 
 def _refused_at(stored: StoredLetter) -> str | None:
-    return shown_time(datetime.fromtimestamp(stored.letter.refused_at_ms / 1000, UTC))
+    try:
+        return shown_time(datetime.fromtimestamp(stored.letter.refused_at_ms / 1000, UTC))
+    except (OverflowError, ValueError, OSError):
+        return None  # A letter may say anything.
 
 
 def _shown(fact: Any) -> str:
@@ -168,4 +192,4 @@ def _text(value: bytes) -> str | None:
         text = value.decode()
     except UnicodeDecodeError:
         return None
-    return text if all(c.isprintable() or c in "\n\r\t" for c in text) else None
+    return text if all(c.isprintable() or c in "\n\t" for c in text) else None

@@ -33,6 +33,8 @@ def list_topics(context: typer.Context, data_dir: DataDir = None, json: Json = F
     if json:
         print_json({"topics": _by_topic(found), "next_cursor": None})
         return
+    if not found:
+        say("no topics are declared yet: a gateway or a worker declares them when it starts")
     for name in dict.fromkeys(each.topic for each in found):
         rows = [row for each in found if each.topic == name for row in _rows(each)]
         print_table(name, ("no", "messages", "KiB", "group", "next", "lag", "owner", "epoch", "lease s"), rows)

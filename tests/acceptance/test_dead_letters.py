@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from aegis.settings import load_settings
+from topics.dead_letters import DeadLetter
 from topics.names import LOGS_RAW
 from topics.raw import RawBatch
 from topics.redis_streams.entries import encode_entry
@@ -65,6 +66,42 @@ def test_a_broken_message_is_kept_with_its_reason_and_replayed(instance: Any, or
     letters_of(instance, organization.org_id, replays=2)
     organization.send([LOG])
     assert len(organization.found_in_time(6)) == 6
+
+
+def put(instance: Any, stream: str, *fields: bytes) -> None:
+    async def add() -> None:
+        wire = Wire(load_settings(instance.data_dir).transport_url, name="test")
+        await wire.call(("XADD", stream, "0-*", *fields))
+        await wire.close()
+
+    asyncio.run(add())
+
+
+def test_an_entry_that_nobody_of_ours_wrote_is_buried_and_the_rest_flows_on(instance: Any, organization: Any) -> None:
+    """Such an entry once ended every worker that read it, one after the other."""
+    restarts = instance.processes()["worker"]["restarts"]
+    for partition in range(4):
+        put(instance, Keys().stream(LOGS_RAW, partition), b"t", b"noon", b"h", b"no msgpack")
+    organization.send([LOG] * 3)
+    assert len(organization.found_in_time(3)) == 3
+    listed = json.loads(instance.aegis("dead-letters", "list", "--code", "bad_message", "--json"))["dead_letters"]
+    assert len(listed) >= 4
+    assert instance.processes()["worker"]["restarts"] == restarts
+
+
+def test_a_letter_that_cannot_go_back_does_not_keep_the_others(instance: Any, organization: Any) -> None:
+    code = f"gone_{organization.org_id[:8]}"
+    for topic in (LOGS_RAW, "no.such.topic\x1b]0;[red]", LOGS_RAW):
+        letter = DeadLetter(topic, 0, 1, "a", code, "[bold]why", 10**18, b"{", (("[/x]\x1b", b"v"),))
+        fields = encode_entry(letter.value, timestamp_ms=1, headers=letter.message_headers())
+        put(instance, Keys().stream("dead_letters", 0), *(str(f).encode() if isinstance(f, int) else f for f in fields))
+    listed = json.loads(instance.aegis("dead-letters", "list", "--code", code, "--json"))["dead_letters"]
+    assert "\x1b" not in instance.aegis("dead-letters", "show", listed[1]["id"])
+    answer = json.loads(instance.aegis("dead-letters", "replay", "--all", "--code", code, "--json", exit_code=2))
+    assert [each["id"] for each in answer["replayed"]] == [listed[0]["id"], listed[2]["id"]]
+    assert [each["id"] for each in answer["failed"]] == [listed[1]["id"]]
+    left = json.loads(instance.aegis("dead-letters", "list", "--code", code, "--json"))["dead_letters"]
+    assert [each["id"] for each in left] == [listed[1]["id"]]
 
 
 def test_topics_are_shown_with_owners_and_positions(instance: Any, organization: Any) -> None:

@@ -67,6 +67,7 @@ class LossyProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.mode = ""
+        self.trigger = b"EXEC\r\n"
         self.late = asyncio.Event()
         self.late_done = asyncio.Event()
         self.lost = 0
@@ -109,7 +110,7 @@ class LossyProxy:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
-                if self.mode and b"EXEC\r\n" in data:
+                if self.mode and self.trigger in data:
                     mode, self.mode = self.mode, ""
                     self.lost += 1
                     back.cancel()

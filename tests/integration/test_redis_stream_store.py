@@ -140,3 +140,37 @@ async def test_a_redis_that_is_away_is_unavailable_and_loses_nothing(
 async def test_an_undeclared_topic_is_refused(store: RedisStreamStore) -> None:
     with pytest.raises(Refused, match="no topic nowhere"):
         await store.join("g", "nowhere")
+
+
+async def test_an_acknowledgement_of_an_earlier_claim_counts_for_nothing(client: Any, store: RedisStreamStore) -> None:
+    """The partitions were lost and taken again in between: the same offsets may be other messages by then."""
+    await store.add_batch("a", [b"old"] * 8)
+    reader = await store.join("g", "a")
+    old = await read_all(reader, 8)
+    await client.flushall()
+    await declare_topics(client, {"a": 4}, readers={"a": ("g",)})
+    await reader.claim()
+    with pytest.raises(PartitionLost, match="not ours any more"):
+        await reader.ack(old)
+    await store.add_batch("a", [b"new"] * 8)
+    new = await read_all(reader, 8)
+    assert values(new) == {b"new"}
+    await reader.ack([])
+    assert await store.trim("a") == 0
+    await reader.ack(new)
+    await reader.close()
+
+
+async def test_a_stream_that_lost_its_end_goes_on_with_its_numbers(client: Any, store: RedisStreamStore) -> None:
+    """New messages once got numbers that counted as read, were never read, and were trimmed."""
+    await store.add_batch("a", [b"first"] * 20)
+    reader = await store.join("g", "a")
+    await reader.ack(await read_all(reader, 20))
+    await reader.close()
+    for partition in range(4):
+        await client.delete(KEYS.stream("a", partition))
+    again = await store.join("g", "a")
+    await again.claim()
+    await store.add_batch("a", [b"second"] * 8)
+    assert values(await read_all(again, 8)) == {b"second"}
+    await again.close()

@@ -104,6 +104,7 @@ async def test_a_replay_whose_answer_is_lost_happened_once(
 ) -> None:
     await bury(client, letter(2), letter(4))
     cut = RedisDeadLetterLog(f"redis://127.0.0.1:{redis_lossy_proxy.port}/0")
+    redis_lossy_proxy.trigger = b"EVAL\r\n"
     redis_lossy_proxy.mode = "before"
     with pytest.raises(Unavailable):
         await cut.replay("0-1")
@@ -131,10 +132,32 @@ async def test_two_operators_replay_one_letter_once(client: Any, redis_server: A
 async def test_what_cannot_go_back_stays(client: Any, log: RedisDeadLetterLog) -> None:
     await bury(client, letter(1, topic="gone"))
     await client.execute_command("XADD", KEYS.stream("dead_letters", 1), "0-*", "v", "no letter")
-    for letter_id, reason in (("0-1", "no partition 1 of topic 'gone'"), ("1-1", "no partition"), ("x", "an id is")):
+    for letter_id, reason in (
+        ("0-1", "no partition 1 of topic 'gone'"),
+        ("1-1", "no partition"),
+        ("x", "an id, or a"),
+        ("0-" + "9" * 26, "an id, or a"),
+    ):
         with pytest.raises(Refused, match=reason):
             await log.replay(letter_id)
     assert [each.letter.code for each in (await log.page()).letters] == ["bad", "unreadable_letter"]
+
+
+async def test_a_message_that_redis_does_not_take_leaves_its_letter(client: Any, log: RedisDeadLetterLog) -> None:
+    """Redis goes on with a MULTI after an error: such a letter was once taken away and its message was nowhere."""
+    await bury(client, letter(2))
+    await client.xadd(KEYS.stream("a", 0), {"v": "not ours"}, id="5-5")
+    with pytest.raises(Exception, match="equal or smaller"):
+        await log.replay("0-1")
+    assert [each.id for each in (await log.page()).letters] == ["0-1"]
+
+
+async def test_an_entry_that_nobody_can_read_is_shown_all_the_same(client: Any, log: RedisDeadLetterLog) -> None:
+    await client.execute_command(
+        "XADD", KEYS.stream("dead_letters", 0), "0-*", "v", "x", "t", "noon", "h", "no msgpack"
+    )
+    await bury(client, letter(3))
+    assert [each.letter.code for each in (await log.page()).letters] == ["unreadable_letter", "bad"]
 
 
 async def test_a_stopped_group_is_named_and_can_be_forgotten(

@@ -193,3 +193,11 @@ async def test_a_changelog_that_somebody_else_wrote_refuses_the_commit_whole(cli
     await until(lambda: one.shown() == {"x": 8})
     await until(lambda: one.app.streams.counts.messages_committed == 2)
     assert not one.app.should_stop
+
+
+async def test_a_redis_that_evicts_is_refused_before_anything_is_read(client: Any, start: Any) -> None:
+    await client.config_set("maxmemory-policy", "allkeys-lru")
+    await add(client, 0, "x")
+    with pytest.raises(Refused, match="allkeys-lru"):
+        await asyncio.wait_for(start(), 5)
+    assert await client.hget(KEYS.committed("a", 0), "g1") == b"1"

@@ -112,6 +112,8 @@ class Consumer(FaustConsumer):
         changelogs = names & self.app.tables.changelog_topics
         while not self.should_stop:
             try:
+                # First of all, so that a Redis that drops data is refused before anything is read from it.
+                await self.transport.catalogue.incarnation()
                 await self.transport.catalogue.register(self.group, sorted(names - changelogs))
                 for topic in changelogs:
                     await self.transport.catalogue.partitions(topic)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
 from topics.dead_letters import DeadLetter, LetterPage, Replayed, StoredLetter
-from topics.errors import Refused, Unavailable
+from topics.errors import Refused
 from topics.names import DEAD_LETTERS
-from topics.redis_streams.entries import decode_entry, encode_entry, entry_id, offset_of
+from topics.redis_streams.entries import decode_any_entry, encode_entry, entry_id, offset_of
 from topics.redis_streams.keys import Keys
-from topics.redis_streams.wire import ReplyError, Wire, later_or_never
+from topics.redis_streams.scripts import REPLAY
+from topics.redis_streams.wire import Wire
 
+_DIGITS_MAX = 18
+"""More than any offset has, and less than 64 bits hold."""
 _LETTERS_A_READ = 20
 """A letter may hold a request body of several megabytes."""
-_ATTEMPTS = 50
 
 
 class RedisDeadLetterLog:
-    """The `DeadLetterLog` of topics/dead_letters.py. A replay is one MULTI/EXEC, so it happens whole or not at all."""
+    """The `DeadLetterLog` of topics/dead_letters.py.
+
+    A replay is a script and not a MULTI/EXEC: Redis would take the letter away also when the message could not be added.
+    """
 
     def __init__(self, url: str, *, namespace: str = "aegis") -> None:
         self._wire = Wire(url, name="aegis-dead-letters")
@@ -53,34 +57,14 @@ class RedisDeadLetterLog:
         """See `DeadLetterLog.replay`."""
         partition, offset = _place(letter_id)
         letters = self._keys.stream(DEAD_LETTERS, partition)
-        for attempt in range(_ATTEMPTS):
-            # A letter that arrives in between aborts this too: the watch is on the whole stream.
-            await self._wire.call(("WATCH", letters))
-            session = self._wire.session
-            try:
-                letter = (await self.get(letter_id)).letter
-                await self._check_place(letter)
-            except Refused:
-                await self._wire.call(("UNWATCH",))
-                raise
-            headers = letter.replay_headers()
-            entry = encode_entry(letter.value, timestamp_ms=int(time.time() * 1000), headers=headers)
-            replies = await self._wire.call(
-                ("MULTI",),
-                ("XADD", self._keys.stream(letter.topic, letter.partition), "0-*", *entry),
-                ("XDEL", letters, entry_id(offset)),
-                ("EXEC",),
-                strict=False,
-                session=session,
-            )
-            if replies[-1] is not None:
-                errors = [reply for reply in replies if isinstance(reply, ReplyError)]
-                if errors:
-                    raise later_or_never(errors[0])
-                placed = offset_of(replies[-1][0])
-                return Replayed(letter_id, letter.topic, letter.partition, placed, letter.replays + 1)
-            await asyncio.sleep(min(0.002 * attempt, 0.05))
-        raise Unavailable("cannot replay now: dead letters arrive faster than one can be taken out")
+        letter = (await self.get(letter_id)).letter
+        await self._check_place(letter)
+        entry = encode_entry(letter.value, timestamp_ms=int(time.time() * 1000), headers=letter.replay_headers())
+        target = self._keys.stream(letter.topic, letter.partition)
+        (name,) = await self._wire.call(("EVAL", REPLAY, 2, target, letters, entry_id(offset), *entry))
+        if name is None:
+            raise Refused(f"cannot replay {letter_id}: it was replayed a moment ago", code="not_found")
+        return Replayed(letter_id, letter.topic, letter.partition, offset_of(name), letter.replays + 1)
 
     async def close(self) -> None:
         """See `DeadLetterLog.close`."""
@@ -113,15 +97,16 @@ class RedisDeadLetterLog:
 
 def _place(letter_id: str) -> tuple[int, int]:
     partition, dash, offset = letter_id.partition("-")
-    if not (dash and partition.isdecimal() and offset.isdecimal()):
-        raise Refused(f"cannot find dead letter {letter_id!r}: an id is <partition>-<offset>", code="not_found")
+    numbers = (partition, offset)
+    if not dash or not all(text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX for text in numbers):
+        raise Refused(f"cannot read {letter_id[:60]!r}: an id, or a cursor, is <partition>-<offset>", code="not_found")
     return int(partition), int(offset)
 
 
 def _stored(partition: int, name: bytes, fields: list[bytes]) -> StoredLetter:
     """An entry as a letter; one that is none is shown all the same, or it would lie there for ever unseen."""
     offset = offset_of(name)
-    entry = decode_entry(fields)
+    entry = decode_any_entry(fields)
     value = entry.value or b""
     try:
         letter = DeadLetter.from_message(value, entry.headers)

@@ -10,7 +10,7 @@ from faust.types import TP, ConsumerMessage
 
 from topics.errors import Unavailable
 from topics.redis_streams.config import TransportConfig
-from topics.redis_streams.entries import decode_entry
+from topics.redis_streams.entries import decode_any_entry
 from topics.redis_streams.fetch import Fetch, Record, record_bytes
 from topics.redis_streams.lane import Track
 from topics.redis_streams.wire import backoff_s
@@ -71,7 +71,7 @@ class Delivery:
     def message(self, tp: TP, record: Record) -> ConsumerMessage:
         """Return the Faust message of an entry."""
         offset, fields = record
-        entry = decode_entry(fields)
+        entry = decode_any_entry(fields)
         key, value = entry.key, entry.value
         return ConsumerMessage(
             tp.topic,

@@ -71,6 +71,14 @@ def decode_entry(fields: Sequence[bytes]) -> Entry:
     return Entry(value, key, timestamp_ms, headers)
 
 
+def decode_any_entry(fields: Sequence[bytes]) -> Entry:
+    """As `decode_entry`; one that we did not write comes out as its bytes without headers, to be refused by who handles it."""
+    try:
+        return decode_entry(fields)
+    except (msgspec.DecodeError, ValueError, IndexError):
+        return Entry(b" ".join(fields), None, 0, [])
+
+
 def entry_bytes(fields: Sequence[Field]) -> int:
     """Return roughly how much memory the entry takes."""
     total = ENTRY_OVERHEAD_BYTES

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from topics.redis_streams.catalogue import adopt_run
 from topics.redis_streams.entries import decode_entry, entry_id, last_offset, offset_of
 from topics.redis_streams.lane import Changelog, Lane, Track
+from topics.redis_streams.positions import begin_track
 from topics.redis_streams.store import PartitionedStore
-from topics.redis_streams.wire import Command, ReplyError, Wire
+from topics.redis_streams.wire import ReplyError, Wire
 
 if TYPE_CHECKING:
     from topics.redis_streams.consumer import Consumer
@@ -45,21 +47,7 @@ async def _read_lane(wire: Wire, consumer: Consumer, lane: Lane) -> Lane:
             # Faust counts changelogs among what is assigned; they are loaded below and never read as a stream.
             lane.tracks[topic] = Track(1)
             continue
-        stream, committed = keys.stream(topic, lane.partition), keys.committed(topic, lane.partition)
-        commands: list[Command] = [
-            ("HSETNX", committed, group, 1),
-            ("XGROUP", "CREATE", stream, group, 0, "MKSTREAM"),
-            ("HGET", committed, group),
-            ("XINFO", "STREAM", stream),
-        ]
-        *_, offset, info = await wire.call(*commands, strict=False)
-        lane.tracks[topic] = Track(int(offset))
-        last = last_offset(info)
-        if last < int(offset) - 1:
-            # The stream was deleted or lost its end: new entries must not get numbers that count as processed.
-            consumer.log.warning("%s ended at %d although %s was committed; its numbers go on", stream, last, offset)
-            await wire.call(("XSETID", stream, entry_id(int(offset) - 1)))
-        lane.tracks[topic].highest = max(last, int(offset) - 1)
+        lane.tracks[topic] = await begin_track(partial(wire.call, strict=False), keys, group, topic, lane.partition)
     return lane
 
 

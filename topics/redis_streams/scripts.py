@@ -1,4 +1,4 @@
-"""The Lua that runs inside Redis: ownership only, by the server's clock; payloads never pass through it."""
+"""The Lua that runs inside Redis: ownership by the server's clock, and an operator's replay. Nothing of the hot path."""
 
 from __future__ import annotations
 
@@ -90,4 +90,14 @@ if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'run', ARGV[1])
 end
 return redis.call('HGET', KEYS[1], 'id') .. '.' .. redis.call('HGET', KEYS[1], 'generation')
+"""
+
+REPLAY: Final = """
+-- Puts a dead letter's message back and takes the letter away; the letter stays when the message cannot be added.
+-- KEYS target stream, letters   ARGV letter id, entry fields   -> id of the message, or nil when the letter is gone
+if #redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1]) == 0 then return false end
+local added = redis.pcall('XADD', KEYS[1], '0-*', unpack(ARGV, 2))
+if type(added) == 'table' and added.err then return added end
+redis.call('XDEL', KEYS[2], ARGV[1])
+return added
 """

@@ -14,12 +14,13 @@ from topics.raw import Headers
 from topics.redis_streams.catalogue import Catalogue
 from topics.redis_streams.commits import Commits
 from topics.redis_streams.config import TransportConfig
-from topics.redis_streams.entries import decode_entry
+from topics.redis_streams.entries import decode_any_entry
 from topics.redis_streams.fetch import Fetch, record_bytes
 from topics.redis_streams.keys import Keys
-from topics.redis_streams.lane import Lane, Track
+from topics.redis_streams.lane import Lane
 from topics.redis_streams.leases import Leases, decide_share
 from topics.redis_streams.overview import trim_topic
+from topics.redis_streams.positions import begin_track
 from topics.redis_streams.wire import Wire
 from topics.stream_store import StoredMessage
 
@@ -84,6 +85,9 @@ class RedisGroupReader:
         )
         self._fetch = Fetch(Wire(config.url, name="aegis-reader-fetch"), self._keys, config)
         self._lost: list[str] = []
+        self._claims = 0
+        # Partition -> the number of its last claim. Epochs would not do: a flushed Redis counts them from one again.
+        self._claim_of: dict[int, int] = {}
         self._commits = Commits(
             Wire(config.url, name="aegis-reader-commit"),
             self._keys,
@@ -108,10 +112,11 @@ class RedisGroupReader:
         again = set(view.epochs) - set(lanes) - wanted.surplus
         claimed = await self._leases.claim([*sorted(again), *wanted.free], len(again) + wanted.take_at_most)
         for partition, epoch in claimed.items():
-            committed = self._keys.committed(self._topic, partition)
-            (offset,) = await self._leases.ask(("HGET", committed, self._group))
+            track = await begin_track(self._leases.ask, self._keys, self._group, self._topic, partition)
             lane = lanes[partition] = Lane(partition, epoch, self._leases.run_id)
-            lane.tracks[self._topic] = Track(int(offset or 1))
+            lane.tracks[self._topic] = track
+            self._claims += 1
+            self._claim_of[partition] = self._claims
         self._claimed_s = time.monotonic()
         return set(lanes)
 
@@ -133,12 +138,19 @@ class RedisGroupReader:
         for (topic, partition), records in found.items():
             track = tracks[partition]
             for offset, fields in records[: limit - len(messages)]:
-                entry = decode_entry(fields)
+                entry = decode_any_entry(fields)
                 track.position = offset + 1
                 track.deliver(offset, record_bytes(fields))
                 messages.append(
                     StoredMessage(
-                        topic, partition, offset, entry.key, entry.value, tuple(entry.headers), entry.timestamp_ms
+                        topic,
+                        partition,
+                        offset,
+                        entry.key,
+                        entry.value,
+                        tuple(entry.headers),
+                        entry.timestamp_ms,
+                        self._claim_of[partition],
                     )
                 )
         return messages
@@ -148,7 +160,7 @@ class RedisGroupReader:
         missing = set()
         for message in messages:
             lane = self._commits.lanes.get(message.partition)
-            if lane is None:
+            if lane is None or message.claim != self._claim_of[message.partition]:
                 missing.add(message.partition)
             elif message.offset >= lane.tracks[self._topic].committed:
                 lane.tracks[self._topic].acked.add(message.offset)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from topics.redis_streams.entries import Entry, decode_entry, encode_entry, entry_id, offset_of
+from topics.redis_streams.entries import Entry, decode_any_entry, decode_entry, encode_entry, entry_id, offset_of
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,9 @@ def test_a_producer_needs_no_faust() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_entry_that_we_did_not_write_comes_out_as_its_bytes() -> None:
+    for fields in ([b"t", b"noon"], [b"h", b"no msgpack"], [b"v"]):
+        entry = decode_any_entry(fields)
+        assert (entry.value, entry.headers) == (b" ".join(fields), [])
