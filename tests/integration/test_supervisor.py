@@ -273,6 +273,18 @@ async def test_a_restart_that_cannot_be_prepared_is_tried_again(tmp_path: Path) 
         assert len([event for event in events if "could not be started: disk full" in event.text]) == 2
 
 
+async def test_a_status_that_cannot_be_written_ends_no_supervision(tmp_path: Path) -> None:
+    """As on a full disk: once the process that died then was never started again."""
+    async with supervised(tmp_path, spec("a")) as (supervisor, _):
+        partial = tmp_path / f"{STATUS_FILE}.partial"
+        partial.mkdir()
+        first = supervisor.pids()["a"]
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: supervisor.pids().get("a", first) != first)
+        await until(lambda: state_of(supervisor, "a").state == "ready")
+        partial.rmdir()
+
+
 async def test_stopping_while_waiting_to_restart_does_not_wait(tmp_path: Path) -> None:
     timing = Timing(backoff_first_s=60.0, backoff_max_s=60.0, probe_interval_s=0.01)
     async with supervised(tmp_path, spec("a"), timing=timing) as (supervisor, _):

@@ -72,3 +72,10 @@ def test_secrets_are_not_shown_but_handed_on() -> None:
     assert "abab" not in repr(settings)
     handed_on = as_environment({"jwt_secret": settings.jwt_secret, "port": 7, "data_dir": Path("x")})
     assert handed_on == {"JWT_SECRET": "s" * 40, "AEGIS_PORT": "7", "AEGIS_DATA_DIR": "x"}
+
+
+def test_the_password_of_the_transport_is_not_shown() -> None:
+    settings = load_settings(None, {"transport": "redis://user:hunter2@there:7000/3"})
+    assert "hunter2" not in repr(settings) + settings.transport_address
+    assert settings.transport_address == "redis://there:7000/3"
+    assert settings.transport_url == "redis://user:hunter2@there:7000/3"
