@@ -39,7 +39,8 @@ class StreamProducer:
         stream_messages_max: int = 100_000,
         topic_bytes_max: int = 256 << 20,
     ) -> None:
-        self._connection = PipelinedConnection(url)
+        self.connection = self._connection = PipelinedConnection(url)
+        self.namespace = namespace
         self._keys = Keys(namespace)
         self._topics = topics
         self._stream_messages_max = stream_messages_max
@@ -69,6 +70,23 @@ class StreamProducer:
         except hiredis.ReplyError as exc:
             # Out of memory, loading, read-only, failing to write the AOF: Redis did not take it, and may later.
             raise Unavailable(f"cannot enqueue: Redis says {exc}", retry_after_s=2.0) from exc
+
+    def next_stream(self, topic: str) -> str | None:
+        """The stream that a topic's next message goes to; None until `find_next_stream` was asked. Raises `Unavailable` when full."""
+        streams = self._streams.get(topic)
+        if streams is None:
+            return None
+        if topic in self._full:
+            raise Unavailable(self._full[topic], retry_after_s=2.0)
+        self._next += 1
+        return streams[self._next % len(streams)]
+
+    async def find_next_stream(self, topic: str) -> str:
+        """The same after a look at the catalogue."""
+        await self._find_streams(topic)
+        stream = self.next_stream(topic)
+        assert stream is not None
+        return stream
 
     async def ping(self) -> None:
         """See `Producer.ping`; a full pipeline counts as not able to take messages."""
