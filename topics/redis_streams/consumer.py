@@ -115,8 +115,8 @@ class Consumer(FaustConsumer):
                 # First of all, so that a Redis that drops data is refused before anything is read from it.
                 await self.transport.catalogue.incarnation()
                 await self.transport.catalogue.register(self.group, sorted(names - changelogs))
-                for topic in changelogs:
-                    await self.transport.catalogue.partitions(topic)
+                for changelog in changelogs:
+                    await self.transport.catalogue.require_equal(changelog, names - changelogs)
                 break
             except Unavailable as error:
                 self.log.warning("cannot subscribe yet: %s", error)
