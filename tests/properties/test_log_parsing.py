@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.normalize_logs import message_of, normalize_logs
+from agents.normalize_logs import normalize_logs
 from gateway.native_logs import check_native_logs
-from topics import log_columns
 from topics.errors import Refused
+from topics.log_columns import LOG_MESSAGES
 from topics.raw import RawBatch
 from topics.timestamps import format_timestamp, parse_timestamp, parse_timestamps
 
@@ -97,8 +97,8 @@ def test_what_the_gateway_accepts_the_normalizer_keeps_whole(sent: list[dict[str
     body = json.dumps({"logs": sent}).encode()
     assert check_native_logs(body) == len(sent)
     batch = RawBatch("0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11", "r", 1, 30, body)
-    value, _ = message_of(normalize_logs(batch, partition=1, offset=1))
-    rows = log_columns.decode(value).drop_columns(["ts", "received_at"]).to_pylist()
+    value, _ = normalize_logs(batch, partition=1, offset=1)
+    rows = LOG_MESSAGES.decode(value).drop_columns(["ts", "received_at"]).to_pylist()
     for log, row in zip(sent, rows, strict=True):
         assert (row["service"], row["message"]) == (log["service"], log["message"])
         assert row["level"] == log["level"].lower()
