@@ -75,7 +75,8 @@ class MetricPoint(msgspec.Struct, gc=False, forbid_unknown_fields=True):
         Meta(description="what the metric is; the points of a histogram are its _bucket, _sum and _count series"),
     ] = None
     unit: Annotated[
-        str | None, Meta(max_length=64, description="for example seconds or bytes", extra_json_schema=_UNIT_SCHEMA)
+        Annotated[str, Meta(max_length=64, extra_json_schema=_UNIT_SCHEMA)] | None,
+        Meta(description="for example seconds or bytes"),
     ] = None
     labels: Annotated[
         Raw,

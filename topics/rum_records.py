@@ -30,9 +30,9 @@ CLIENT_BYTES_MAX: Final = 16_384
 class RumError(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """What a page failed with."""
 
-    message: Annotated[str | None, Meta(max_length=16_384)] = None
+    message: Annotated[str, Meta(max_length=16_384)] | None = None
     type: Annotated[ShortText | None, Meta(description="for example TypeError")] = None
-    stack: Annotated[str | None, Meta(max_length=65_536)] = None
+    stack: Annotated[str, Meta(max_length=65_536)] | None = None
 
 
 class RumEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -42,11 +42,14 @@ class RumEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     type: Literal["page_view", "web_vital", "error", "action", "resource", "long_task"]
     session_id: Annotated[Name, Meta(description="what all events of one visit share")]
     view_id: Annotated[ShortText | None, Meta(description="what all events of one page view share")] = None
-    page_url: Annotated[str | None, Meta(max_length=8192, description="the whole address")] = None
-    page_path: Annotated[str | None, Meta(max_length=4096, description="for example /orders/{id}")] = None
+    page_url: Annotated[Annotated[str, Meta(max_length=8192)] | None, Meta(description="the whole address")] = None
+    page_path: Annotated[Annotated[str, Meta(max_length=4096)] | None, Meta(description="for example /orders/{id}")] = (
+        None
+    )
     user_id: ShortText | None = None
     name: Annotated[
-        str | None, Meta(max_length=1000, description="of the web vital (LCP, INP, CLS, ...), action or resource")
+        Annotated[str, Meta(max_length=1000)] | None,
+        Meta(description="of the web vital (LCP, INP, CLS, ...), action or resource"),
     ] = None
     value: Annotated[
         float | None, Meta(description="of the web vital; of a resource or long task how long it took, in milliseconds")

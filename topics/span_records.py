@@ -65,14 +65,15 @@ class SpanRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     start_time: Time
     end_time: Annotated[str | int | float | UnsetType, Meta(description="as start_time, and not before it")] = UNSET
     duration_ms: Annotated[
-        float | UnsetType, Meta(ge=0, le=DURATION_MS_MAX, description="milliseconds; end_time counts if both are there")
+        Annotated[float, Meta(ge=0, le=DURATION_MS_MAX)] | UnsetType,
+        Meta(description="milliseconds; end_time counts if both are there"),
     ] = UNSET
     parent_span_id: Annotated[ShortText | None, Meta(description="absent or empty for the root of a trace")] = None
     kind: Annotated[
         Literal["internal", "server", "client", "producer", "consumer"] | None, Meta(description="internal by default")
     ] = None
     status: Annotated[Literal["unset", "ok", "error"] | None, Meta(description="unset by default")] = None
-    status_message: Annotated[str | None, Meta(max_length=4096, description="what went wrong")] = None
+    status_message: Annotated[Annotated[str, Meta(max_length=4096)] | None, Meta(description="what went wrong")] = None
     attributes: Attributes = msgspec.field(default_factory=lambda: EMPTY_OBJECT)
     events: Annotated[
         Raw, Meta(description="up to 128, 65,536 bytes in all", extra_json_schema=_list_schema("SpanEvent", EVENTS_MAX))
