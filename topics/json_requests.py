@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -111,33 +111,29 @@ def read_times(
 
 def check_object(raw: Raw, collection: str, i: int, field: str, bytes_max: int = OBJECT_BYTES_MAX) -> None:
     """Raises `Refused` unless undecoded JSON is an object or null, within its bound."""
-    if raw is not EMPTY_OBJECT:
-        _check(raw, _OBJECT_OR_NULL, "an object", f"{collection}[{i}].{field}", bytes_max)
+    text = memoryview(raw)
+    if len(text) > bytes_max or text[0] not in _OBJECT_OR_NULL:
+        raise invalid_field(f"{collection}[{i}].{field}", _fault(len(text), bytes_max, field, "an object"))
 
 
-def check_array(
-    raw: Raw, collection: str, i: int, field: str, decoder: msgspec.json.Decoder[Any], bytes_max: int = OBJECT_BYTES_MAX
-) -> None:
-    """Raises `Refused` unless undecoded JSON is null or an array, within its bound, of what `decoder` reads."""
-    if raw is EMPTY_ARRAY:
-        return
+def read_array(raw: Raw, decoder: msgspec.json.Decoder[list[T] | None], collection: str, i: int, field: str) -> list[T]:
+    """Decode undecoded JSON that is an array of what `decoder` reads, or null. Raises `Refused`, also for what is too long."""
+    text = memoryview(raw)
     path = f"{collection}[{i}].{field}"
-    _check(raw, _ARRAY_OR_NULL, "an array", path, bytes_max)
+    if len(text) > OBJECT_BYTES_MAX or text[0] not in _ARRAY_OR_NULL:
+        raise invalid_field(path, _fault(len(text), OBJECT_BYTES_MAX, field, "an array"))
     try:
-        decoder.decode(raw)
+        return decoder.decode(raw) or []
     except msgspec.ValidationError as exc:
         reason, inner = reason_and_path(str(exc))
         joint = "." if inner and not inner.startswith("[") else ""
         raise invalid_field(f"{path}{joint}{inner}", reason) from None
 
 
-def _check(raw: Raw, begins: bytes, expected: str, path: str, bytes_max: int) -> None:
-    text = memoryview(raw)
-    if len(text) > bytes_max:
-        field = path.rpartition(".")[2]
-        raise invalid_field(path, f"{field} hold {len(text)} bytes, at most {bytes_max} are allowed")
-    if text[0] not in begins:
-        raise invalid_field(path, f"expected {expected}")
+def _fault(size: int, bytes_max: int, field: str, expected: str) -> str:
+    if size > bytes_max:
+        return f"{field} hold {size} bytes, at most {bytes_max} are allowed"
+    return f"expected {expected}"
 
 
 def json_text(raw: Raw, *, absent: bytes) -> bytes:

@@ -55,7 +55,8 @@ def read_logs(body: bytes) -> list[LogRecord]:
     """Decode and check a native logs body. Raises `Refused` as `RequestReader.read`."""
     logs = _READER.read(body)
     for i, log in enumerate(logs):
-        check_object(log.attributes, "logs", i, "attributes")
+        if log.attributes is not EMPTY_OBJECT:
+            check_object(log.attributes, "logs", i, "attributes")
     return logs
 
 

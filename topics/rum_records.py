@@ -78,8 +78,10 @@ def read_rum_events(body: bytes) -> list[RumEvent]:
     """Decode and check a native RUM body. Raises `Refused` as `RequestReader.read`."""
     events = _READER.read(body)
     for i, event in enumerate(events):
-        check_object(event.attributes, "events", i, "attributes")
-        check_object(event.client, "events", i, "client", CLIENT_BYTES_MAX)
+        if event.attributes is not EMPTY_OBJECT:
+            check_object(event.attributes, "events", i, "attributes")
+        if event.client is not EMPTY_OBJECT:
+            check_object(event.client, "events", i, "client", CLIENT_BYTES_MAX)
     return events
 
 

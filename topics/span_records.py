@@ -21,9 +21,9 @@ from topics.json_requests import (
     RequestReader,
     ShortText,
     Time,
-    check_array,
     check_object,
     invalid_field,
+    read_array,
     read_times,
 )
 from topics.timestamps import format_timestamp, parse_timestamp
@@ -34,7 +34,7 @@ LINKS_MAX: Final = 128
 DURATION_MS_MAX: Final = 1e12
 
 
-class SpanEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+class SpanEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """Something that happened at one moment of a span."""
 
     name: Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -109,9 +109,10 @@ def read_spans(body: bytes) -> list[SpanRecord]:
     for i, span in enumerate(spans):
         if span.end_time is UNSET and span.duration_ms is UNSET:
             raise invalid_field(f"spans[{i}].end_time", "a span needs end_time or duration_ms")
-        check_object(span.attributes, "spans", i, "attributes")
-        check_array(span.links, "spans", i, "links", _LINKS)
-        check_array(span.events, "spans", i, "events", _EVENTS)
+        if span.attributes is not EMPTY_OBJECT:
+            check_object(span.attributes, "spans", i, "attributes")
+        if span.links is not EMPTY_ARRAY:
+            _check_links(span.links, i)
         if span.events is not EMPTY_ARRAY:
             _check_events(span.events, i)
     return spans
@@ -145,8 +146,14 @@ def events_text(raw: Raw) -> bytes:
 
 
 def _check_events(raw: Raw, i: int) -> None:
-    for j, event in enumerate(_EVENTS.decode(raw) or ()):
+    for j, event in enumerate(read_array(raw, _EVENTS, "spans", i, "events")):
         try:
             parse_timestamp(event.timestamp)
         except Refused as exc:
             raise invalid_field(f"spans[{i}].events[{j}].timestamp", exc.reason) from None
+        check_object(event.attributes, f"spans[{i}].events", j, "attributes")
+
+
+def _check_links(raw: Raw, i: int) -> None:
+    for j, link in enumerate(read_array(raw, _LINKS, "spans", i, "links")):
+        check_object(link.attributes, f"spans[{i}].links", j, "attributes")
