@@ -71,7 +71,7 @@ class MetricPoint(msgspec.Struct, gc=False, forbid_unknown_fields=True):
         Meta(description="as a log's, kept to the microsecond; without one it is the time of arrival"),
     ] = None
     type: Annotated[
-        Literal["gauge", "counter", "histogram", "summary", "unknown"] | None,
+        Literal["gauge", "counter", "histogram", "summary"] | None,
         Meta(description="what the metric is; the points of a histogram are its _bucket, _sum and _count series"),
     ] = None
     unit: Annotated[
@@ -178,7 +178,7 @@ def _series_text(point: MetricPoint, i: int) -> bytes:
         raise invalid_field(f"{path}.name", f"expected a name that matches {_NAME.pattern}")
     if point.unit is not None and _UNIT.fullmatch(point.unit) is None:
         raise invalid_field(f"{path}.unit", "expected text without U+0000")
-    return encode_series(Series(point.name, _labels(point.labels, i), point.type or "unknown", point.unit or ""))
+    return encode_series(Series(point.name, _labels(point.labels, i), point.type or "", point.unit or ""))
 
 
 def _labels(raw: Raw, i: int) -> dict[str, str]:

@@ -88,7 +88,8 @@ def test_every_field_of_a_rum_event_arrives() -> None:
     assert columns.schema == rum_columns.SCHEMA
     assert dict(headers) == {"schema": b"rum/1", "rows": b"2", "bytes": b"%d" % columns.nbytes}
     assert columns["ts"].view(pa.int64()).to_pylist() == [1_761_904_800 * 10**9] * 2
-    unknown = dict.fromkeys(("country", "region", "city", "timezone", "browser", "browser_version", "os", "device_type"), "") | {"latitude": None, "longitude": None, "is_bot": 0}  # fmt: skip
+    enriched = ("country", "region", "city", "timezone", "browser", "browser_version", "os", "device_type")
+    unknown: dict[str, Any] = dict.fromkeys(enriched, "") | {"latitude": None, "longitude": None, "is_bot": 0}
     full, bare = columns.drop_columns(["ts", "received_at"]).to_pylist()
     assert json.loads(full.pop("client")) == EVENT["client"]
     assert json.loads(full.pop("attributes")) == EVENT["attributes"]
