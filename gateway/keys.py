@@ -36,7 +36,7 @@ class IngestKey:
 
 async def load_ingest_keys(control_plane: ControlPlane) -> list[IngestKey]:
     """All usable keys. Raises `Unavailable`, or `Refused` when the master key opens none of them."""
-    snapshot = await control_plane.load_keys()
+    snapshot = await control_plane.api_keys.load()
     if snapshot.unreadable:
         log.warning(
             "%d API keys were sealed under another AEGIS_MASTER_KEY and do not work: %s",

