@@ -126,6 +126,18 @@ class StorePostgres:
             self._process.wait(30)
             self._process = None
 
+    def kill(self) -> None:
+        """As a crash. Its backends notice by themselves, and no new server starts before they are gone."""
+        if self._process is not None:
+            pid = self._process.pid
+            backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            self._process.kill()
+            self._process.wait(30)
+            self._process = None
+            deadline = time.monotonic() + 20
+            while any(Path(f"/proc/{backend}").exists() for backend in backends) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
     def dump_schema(self, database: str) -> str:
         """What pg_dump prints of a database, without the lines that hold no schema."""
         done = subprocess.run(
