@@ -18,11 +18,12 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pyarrow as pa
 import pytest
 
 from storage.clickhouse import ClickHouse, ClickHouseAddress
@@ -257,8 +258,22 @@ def store_migrated_address(
 async def store_clickhouse(store_migrated_address: ClickHouseAddress) -> AsyncIterator[ClickHouse]:
     """A client of a migrated ClickHouse database, whose tables are empty and have forgotten every token."""
     async with ClickHouse(store_migrated_address) as clickhouse:
-        await clickhouse.command("TRUNCATE TABLE logs")
+        for table in ("logs", "spans", "rum_events", "logs_hourly", "spans_hourly", "rum_hourly"):
+            await clickhouse.command(f"TRUNCATE TABLE {table}")
         yield clickhouse
+
+
+def _arrow_stream(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(list(rows), schema=schema))
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.fixture(scope="session")
+def store_block() -> Callable[[Sequence[dict[str, Any]], pa.Schema], bytes]:
+    """Called with rows and their Arrow schema, it gives the block that a store inserts."""
+    return _arrow_stream
 
 
 @pytest.fixture(scope="session")
