@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from aegis.access import opened_control_plane, tokens
+from aegis.access import listening_for_changes, opened_control_plane, tokens
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from gateway.app import GatewayApp
@@ -18,6 +18,7 @@ from gateway.native_metrics import NATIVE_METRICS
 from gateway.native_rum import NATIVE_RUM
 from gateway.native_traces import NATIVE_TRACES
 from query.app import query_router
+from storage.changes import Change
 from storage.logs import LogStore
 from topics.names import RAW_TOPICS
 from topics.redis_streams.stream_producer import StreamProducer
@@ -49,6 +50,7 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         keys = KeyDirectory(partial(load_ingest_keys, control_plane), refresh_s=settings.key_refresh_s)
         await keys.start()
         stack.push_async_callback(keys.close)
+        await stack.enter_async_context(listening_for_changes(settings, partial(_refresh_keys, keys)))
         ingest = Ingest(
             formats=_FORMATS,
             keys=keys,
@@ -67,3 +69,9 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         app.include_router(health_router(health))
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])
         await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
+
+
+def _refresh_keys(keys: KeyDirectory, change: Change) -> None:
+    # Organizations too, because a key carries its organization's retention.
+    if change.concerns("api_keys", "organizations"):
+        keys.refresh()

@@ -149,8 +149,8 @@ class Instance:
 
         async def make() -> Organization:
             async with opened_control_plane(settings, with_secrets=True) as control_plane:
-                made = await control_plane.create_organization(name)
-                key = await control_plane.create_key(made.scope)
+                made = await control_plane.organizations.create(name)
+                key = await control_plane.api_keys.create(made.scope)
             token = tokens(settings).issue(made.scope, role="viewer", subject="test", lifetime_s=3600)
             return Organization(self, made.id, key.key.prefix, key.secret, token)
 

