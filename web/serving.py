@@ -68,6 +68,8 @@ async def serve(
         access_log=False,
         log_config=None,
         server_header=False,
+        # Whom to believe about the client's address is the gateway's own setting; uvicorn believes everybody on this machine.
+        proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=75,
     )

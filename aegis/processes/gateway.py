@@ -11,7 +11,8 @@ from aegis.access import listening_for_changes, opened_control_plane, tokens
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from gateway.app import GatewayApp
-from gateway.ingest import Ingest
+from gateway.client_address import ClientAddresses
+from gateway.ingest import Ingest, IngestLimits
 from gateway.keys import KeyDirectory, load_ingest_keys
 from gateway.native_logs import NATIVE_LOGS
 from gateway.native_metrics import NATIVE_METRICS
@@ -21,6 +22,7 @@ from query.app import query_router
 from storage.changes import Change
 from storage.logs import LogStore
 from topics.names import RAW_TOPICS
+from topics.redis_streams.intake import RedisIntake
 from topics.redis_streams.stream_producer import StreamProducer
 from web.health import Health, health_router
 from web.serving import bind, serve, stop_on_signals
@@ -54,9 +56,16 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         ingest = Ingest(
             formats=_FORMATS,
             keys=keys,
-            producer=producer,
-            body_bytes_max=settings.body_bytes_max,
-            timestamp_window_s=settings.timestamp_window_s,
+            intake=RedisIntake(producer),
+            addresses=ClientAddresses([text.strip() for text in settings.trusted_proxies.split(",") if text.strip()]),
+            limits=IngestLimits(
+                body_bytes_max=settings.body_bytes_max,
+                decoded_bytes_max=settings.decoded_bytes_max,
+                timestamp_window_s=settings.timestamp_window_s,
+                organization_per_minute=settings.rate_limit_organization,
+                address_per_minute=settings.rate_limit_address,
+                idempotency_keys_max=settings.idempotency_keys_max,
+            ),
             keep_for_ever=settings.retention == "off",
         )
         app = GatewayApp(ingest)

@@ -90,9 +90,7 @@ async def test_of_twins_at_the_same_moment_one_is_enqueued(
     for _ in range(20):
         key = os.urandom(16)
         twins = [terms(idempotency=key, body=b"12345678") for _ in range(9)]
-        taken = await asyncio.gather(
-            *(gateways[i % 3].take(TOPIC, body, [], twin) for i, twin in enumerate(twins))
-        )
+        taken = await asyncio.gather(*(gateways[i % 3].take(TOPIC, body, [], twin) for i, twin in enumerate(twins)))
         assert len({each.answer for each in taken}) == 1
         assert sum(not each.repeated for each in taken) == 1
     assert await count(client) == 20
@@ -223,7 +221,7 @@ async def test_a_full_redis_takes_nothing_and_remembers_nothing(
     used = (await client.info("memory"))["used_memory"]
     await client.config_set("maxmemory", used // 2)
     asked = terms()
-    with pytest.raises(Unavailable, match="OOM|full"):
+    with pytest.raises(Unavailable, match=r"OOM|full"):
         await intake.take(TOPIC, body, [], asked)
     assert await count(client) == 0
     await client.config_set("maxmemory", 0)

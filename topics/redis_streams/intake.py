@@ -1,8 +1,8 @@
 """Requests of a gateway -> one step of Redis each: limits, memory of what was taken, enqueue (intake_scripts.py).
 
 What arrives in one turn of the event loop goes out as one script call. A large body goes beside it in a transaction of its own,
-because Lua would copy it. When the connection breaks before the answer, the same call is made again: the identity of the request is
-what makes that harmless, and its answer says what the first call did.
+because Lua would copy it. When the connection breaks before the answer, the same call is made again: the identity of the request
+makes that harmless, and its answer says what the first call did.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _failure(exc: BaseException) -> BaseException:
     return exc
 
 
-def _taken(reply: list[Any], terms: Terms) -> Taken:
+def _taken(reply: Any, terms: Terms) -> Taken:
     """A script's answer -> what came of the request, or the refusal. See `decide` in intake_scripts.py."""
     if isinstance(reply, hiredis.ReplyError):
         raise _failure(reply)

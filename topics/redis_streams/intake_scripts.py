@@ -1,6 +1,6 @@
 """The Lua behind topics/redis_streams/intake.py: limits, memory of what was taken, and the enqueue as one step of Redis.
 
-Keys are made inside the scripts from prefixes, since the server's clock is part of them: one Redis, not Redis Cluster (design.md).
+Keys are made inside the scripts from prefixes, since the server's clock is part of them: one Redis, not Redis Cluster.
 
     <limits><minute>            bucket -> when it will be full again, ms         (generic cell rate algorithm)   lives 3 minutes
     <replays><org>:<10 min>     identity of a signed request -> its answer                                       lives 20 minutes
@@ -55,7 +55,7 @@ local function charge(org, org_rate, address, address_rate)
   return {0, org_rate, org_left, org_reset}
 end
 
--- Decides one request; `add` enqueues it. -> charge's answer, or {1, ..., first answer}, {3, ...} conflict, {4, ...} too many keys
+-- Decides one request; `add` enqueues it. -> charge's answer, {1, ..., first answer}, {3, ...} conflict, {4, ...} too many keys
 local function decide(org, org_rate, address, address_rate, replay, key, body, keys_max, answer, add)
   local out = charge(org, org_rate, address, address_rate)
   if out[1] ~= 0 then return out end

@@ -94,7 +94,7 @@ class StreamProducer:
         return self._connection.call("XADD", stream, "0-*", *entry)
 
     def next_stream(self, topic: str) -> str | None:
-        """The stream that a topic's next message goes to; None until `find_next_stream` was asked. Raises `Unavailable` when full."""
+        """The stream that a topic's next message goes to; None until it was looked up. Raises `Unavailable` when full."""
         streams = self._streams.get(topic)
         if streams is None:
             return None
@@ -104,7 +104,7 @@ class StreamProducer:
         return streams[self._next % len(streams)]
 
     async def find_next_stream(self, topic: str) -> str:
-        """The same after a look at the catalogue."""
+        """The same after looking the topic up."""
         await self._find_streams(topic)
         stream = self.next_stream(topic)
         assert stream is not None
