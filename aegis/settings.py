@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     timescale_password: SecretStr = Field(
         SecretStr(""), validation_alias=_named("TIMESCALE_PASSWORD"), description="TimescaleDB password"
     )
+    timescale_statement_cache: bool = Field(
+        True, description="prepared statements are kept; `false` for metrics behind pgbouncer in transaction mode"
+    )
+    series_max: int = Field(100_000, ge=1, le=2_000_000_000, description="series that an organization may have")
     retention: Literal["on", "off"] = Field("on", description="`off` switches deletion by age off, for tests")
 
     # Secrets.

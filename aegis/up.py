@@ -2,7 +2,8 @@
 
     embedded services  ->  migrations  ->  development organization  ->  gateway (with the query API) and worker  ->  ready
 
-A service is embedded unless its place is configured (DATABASE_URL, CLICKHOUSE_HOST, REDIS_HOST or AEGIS_TRANSPORT).
+A service is embedded unless its place is configured (DATABASE_URL, TIMESCALE_HOST, CLICKHOUSE_HOST, REDIS_HOST or
+AEGIS_TRANSPORT). One PostgreSQL serves the control plane and the metrics.
 """
 
 from __future__ import annotations
@@ -117,10 +118,19 @@ def _embedded(settings: Settings) -> tuple[list[ProcessSpec], dict[str, Any]]:
         )
         specs.append(redis.spec())
         facts["transport"] = SecretStr(redis.url)
-    if "database_url" not in given:
+    if not {"database_url", "timescale_host"} <= given:
         postgres = postgres_service(data_dir, free_port(POSTGRES_PORT), env)
         specs.append(postgres.spec())
-        facts["database_url"] = SecretStr(postgres.url)
+        if "database_url" not in given:
+            facts["database_url"] = SecretStr(postgres.url)
+        if "timescale_host" not in given:
+            facts |= {
+                "timescale_host": "127.0.0.1",
+                "timescale_port": postgres.port,
+                "timescale_database": postgres.cluster.database,
+                "timescale_user": postgres.cluster.user,
+                "timescale_password": SecretStr(postgres.password),
+            }
     if "clickhouse_host" not in given:
         clickhouse = clickhouse_service(data_dir, free_port(settings.clickhouse_port), env)
         specs.append(clickhouse.spec())

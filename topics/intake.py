@@ -17,7 +17,8 @@ class Terms(NamedTuple):
 
     `organization` and `address` name the two token buckets, which hold what they let through in a minute. `replay` (16
     bytes) is the identity of the signed request; `idempotency` (16 bytes, b"" for none) that of the sender's key, and `body`
-    (8 bytes) tells whether a body is the same. An organization has at most `keys_max` idempotency keys at a time. `answer` is what a repeat of this request will be given.
+    (8 bytes) tells whether a body is the same. An organization has at most `keys_max` idempotency keys at a time.
+    `answer` is what a repeat of this request will be given.
     """
 
     organization: str
