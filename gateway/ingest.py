@@ -151,7 +151,7 @@ class Ingest:
         self, wire: WireFormat, scope: Scope, receive: Receive, sender: _Sender, now_ms: int, request_id: bytes
     ) -> tuple[int, int, Taken]:
         limits = self._limits
-        peer = scope["client"][0] if scope["client"] else ""
+        peer = (scope.get("client") or ("",))[0]
         sender.address, sender.bucket = peer, self._addresses.bucket(peer)
         head = read_head(scope["headers"], content_type=wire.content_type, body_bytes_max=limits.body_bytes_max)
         if self._addresses.reads_forwarded and head.forwarded_for:

@@ -12,10 +12,12 @@ import pytest
 
 from aegis.client import sign
 from gateway.app import GatewayApp
-from gateway.ingest import Ingest
+from gateway.client_address import ClientAddresses
+from gateway.ingest import Ingest, IngestLimits
 from gateway.keys import IngestKey, KeyDirectory
 from gateway.native_logs import NATIVE_LOGS
 from topics.errors import Unavailable
+from topics.intake import Allowance, Taken, Terms
 from topics.raw import Headers, RawBatch
 
 NOW = 1_761_904_800.5
@@ -28,16 +30,26 @@ Post = Callable[..., Awaitable[httpx.Response]]
 
 
 class KeptMessages:
-    """A producer that keeps what it is given, or is away."""
+    """An intake that keeps what it is given and on which terms, or is away."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, RawBatch]] = []
+        self.terms: list[Terms] = []
+        self.charged: list[Terms] = []
         self.away: Unavailable | None = None
 
-    async def add(self, topic: str, value: bytes, headers: Headers) -> None:
+    async def take(self, topic: str, value: bytes, headers: Headers, terms: Terms) -> Taken:
         if self.away is not None:
             raise self.away
         self.messages.append((topic, RawBatch.from_message(value, headers)))
+        self.terms.append(terms)
+        return Taken(terms.answer, False, Allowance(1000, 999, 1))
+
+    async def charge(self, terms: Terms) -> Allowance:
+        if self.away is not None:
+            raise self.away
+        self.charged.append(terms)
+        return Allowance(1000, 999, 1)
 
     async def ping(self) -> None:
         if self.away is not None:
@@ -79,9 +91,9 @@ async def post(producer: KeptMessages, control_plane: KeptKeys) -> AsyncIterator
     ingest = Ingest(
         formats={"/v1/logs": NATIVE_LOGS},
         keys=directory,
-        producer=producer,
-        body_bytes_max=100_000,
-        timestamp_window_s=300,
+        intake=producer,
+        addresses=ClientAddresses(),
+        limits=IngestLimits(body_bytes_max=100_000),
         now=lambda: NOW,
     )
     transport = httpx.ASGITransport(app=GatewayApp(ingest))
@@ -138,7 +150,11 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"drop": "content-type"}, 415, "unsupported_media_type"),
     ({"content_type": "text/plain"}, 415, "unsupported_media_type"),
     ({"content_type": "application/json; charset=latin1"}, 415, "unsupported_media_type"),
-    ({"content_encoding": "gzip"}, 415, "unsupported_encoding"),
+    ({"content_encoding": "br"}, 415, "unsupported_encoding"),
+    ({"content_encoding": "gzip, gzip"}, 415, "unsupported_encoding"),
+    ({"content_encoding": "gzip"}, 400, "bad_encoding"),
+    ({"x_idempotency_key": ""}, 400, "malformed_request"),
+    ({"x_idempotency_key": "k" * 256}, 400, "malformed_request"),
     ({"body": b"{"}, 400, "malformed_json"),
     ({"body": b""}, 400, "malformed_json"),
     ({"body": b'{"logs":[' + b"[" * 30_000 + b"]" * 30_000 + b"]}"}, 422, "invalid_field"),
@@ -190,9 +206,9 @@ async def _ingest(producer: KeptMessages) -> Ingest:
     return Ingest(
         formats={"/v1/logs": NATIVE_LOGS},
         keys=KeyDirectory(KeptKeys().load, refresh_s=60),
-        producer=producer,
-        body_bytes_max=100_000,
-        timestamp_window_s=300,
+        intake=producer,
+        addresses=ClientAddresses(),
+        limits=IngestLimits(body_bytes_max=100_000),
         now=lambda: NOW,
     )
 
