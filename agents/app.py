@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from agents.blocks import BlockBounds
-from agents.delivery import Delivery, message_headers, until_available
+from agents.delivery import Delivery, Produce, message_headers, until_available
 from agents.inserts import ColumnStore, Insert, PointStore, columns_into, points_into
 from agents.normalize_logs import normalize_logs
 from agents.normalize_metrics import normalize_metrics
@@ -87,6 +87,7 @@ def _add_normalize_agent(
     delivery = Delivery(name, produce=_producer(app), crash=crash)
 
     async def work(event: Any) -> None:
+        app.sender.check_room(target)
         message = event.message
         batch = RawBatch.from_message(message.value, message_headers(message).items())
         value, headers = normalize(batch, partition=message.partition, offset=message.offset)
@@ -140,8 +141,8 @@ async def learn_topics(app: EmbeddedApp) -> None:
     await until_available(partial(app.streams.learn_topics, list(READERS)), who="a worker", what="the topics")
 
 
-def _producer(app: EmbeddedApp) -> Callable[[Any, str, bytes, Headers], Any]:
-    def produce(event: Any, topic: str, value: bytes, headers: Headers) -> None:
-        app.sender.take(event, topic, value, headers=headers)
+def _producer(app: EmbeddedApp) -> Produce:
+    def produce(event: Any, topic: str, value: bytes | None, headers: Headers, key: bytes | None) -> None:
+        app.sender.take(event, topic, value, headers=headers, key=key)
 
     return produce
