@@ -30,6 +30,7 @@ def message(number: int, points: int = 1) -> bytes:
 class Message:
     def __init__(self, offset: int, value: bytes, headers: Headers) -> None:
         self.topic, self.partition, self.offset, self.value, self.headers = "metrics", 2, offset, value, headers
+        self.key = None
 
 
 class Event:
@@ -107,7 +108,7 @@ class Worker:
             insert=points_into(store),
             delivery=Delivery(
                 "store_metrics",
-                produce=lambda event, topic, value, headers: self.buried.append(value),
+                produce=lambda event, topic, value, headers, key: self.buried.append(value),
                 crash=self.crashes.append,
             ),
         )
