@@ -69,7 +69,9 @@ async def test_each_request_is_enqueued_with_its_own_answer(
     assert [each.answer for each in taken] == [each.answer for each in asked]
     assert not any(each.repeated for each in taken)
     assert await count(client) == 70
-    assert sorted(each.allowance.remaining for each in taken) == list(range(930, 1000))
+    remaining = [each.allowance.remaining for each in taken]
+    assert max(remaining) == 999
+    assert min(remaining) >= 930  # More when the machine is slow, as buckets fill all the time.
 
 
 async def test_the_same_signed_request_gives_the_first_answer(
