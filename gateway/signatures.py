@@ -19,12 +19,10 @@ _HEX_LENGTH = 64
 _TIMESTAMP_DIGITS_MAX = 15
 
 
-def check_present(**headers: bytes | None) -> None:
-    """Raise `Refused` (unsigned) naming the first header that is missing; `x_org_key` is the header x-org-key."""
-    for name, value in headers.items():
-        if not value:
-            header = name.replace("_", "-")
-            raise Refused(f"cannot accept: the request is not signed, header {header} is missing", code="unsigned")
+def unsigned(**headers: bytes | None) -> Refused:
+    """The refusal of a request that lacks a header that signs it, naming the first; `x_org_key` is the header x-org-key."""
+    missing = next(name for name, value in headers.items() if not value).replace("_", "-")
+    return Refused(f"cannot accept: the request is not signed, header {missing} is missing", code="unsigned")
 
 
 def check_timestamp(value: bytes, *, now_ms: int, window_s: int) -> int:

@@ -6,7 +6,7 @@ The server that we use has no bound on either: one connection could fill the mem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,7 +21,7 @@ LINGER_S = 1.0
 BODY_BYTES_MAX = 65_536
 BODY_TIMEOUT_S = 20.0
 
-Receive = Callable[[], Awaitable[Any]]
+Receive = Callable[[], Coroutine[Any, Any, Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
