@@ -322,6 +322,17 @@ def store_timescale_address(store_timescale_server: Any, store_postgres_server: 
 
 
 @pytest.fixture(scope="session")
+def store_rollups_address(
+    tmp_path_factory: pytest.TempPathFactory, store_postgres_server: StorePostgres
+) -> Iterator[TimescaleAddress]:
+    """Another one, migrated, for tests that run the policies."""
+    server = _TIMESCALE.TimescaleServer(tmp_path_factory.mktemp("timescale") / "server.log")
+    asyncio.run(migrate(control_plane_dsn=store_postgres_server.dsn(), timescale_dsn=server.address.dsn))
+    yield server.address
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def store_plain_metrics_address(store_postgres_server: StorePostgres) -> TimescaleAddress:
     """The same on plain PostgreSQL."""
     dsn = store_postgres_server.dsn()

@@ -364,3 +364,52 @@ async def test_a_server_that_is_away_or_not_migrated_is_unavailable(store_dsn: s
     with pytest.raises(Unavailable, match="aegis migrate"):
         await bare.capabilities()
     await bare.close()
+
+
+async def test_blocks_are_stored_once_whatever_becomes_of_the_connection(
+    store_plain_metrics_address: TimescaleAddress, scope: OrgScope
+) -> None:
+    """Every connection of the store is cut off again and again, in the middle of inserts and of commits."""
+    timescale = await Timescale.open(store_plain_metrics_address)
+    store, offsets = MetricStore(timescale, series_max=1000), Offsets()
+    killer = await asyncpg.connect(store_plain_metrics_address.dsn)
+    stop, cut = asyncio.Event(), 0
+
+    async def cut_off() -> None:
+        nonlocal cut
+        while not stop.is_set():
+            cut += await killer.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'aegis' AND pid <> pg_backend_pid()"
+            )
+            await asyncio.sleep(0.05)
+
+    cutting = asyncio.create_task(cut_off())
+    lost = number = 0
+    while number < 60 or (lost < 3 and number < 3000):
+        points: list[Point] = [({"n": str(n % 50), "b": str(number % 7)}, number, 1.0) for n in range(500)]
+        block, source = (
+            batch([(labels, at * 10 + n // 50, 1.0) for n, (labels, at, _) in enumerate(points)]),
+            offsets.take(),
+        )
+        for _ in range(1000):
+            try:
+                await store.insert([(scope, block)], source)
+                break
+            except AlreadyStored:
+                break
+            except Unavailable:
+                lost += 1
+        number += 1
+    stop.set()
+    await cutting
+    await killer.close()
+    assert cut >= lost >= 3
+    assert await store.stored_through(offsets.incarnation, "metrics", 0) == number + 1
+    stored = await timescale.pool.fetchval(
+        "SELECT count(*) FROM metrics WHERE series_id IN (SELECT id FROM series WHERE org_id = $1)", scope.org_id
+    )
+    assert stored == number * 500
+    counted = await timescale.pool.fetchval("SELECT series FROM series_counts WHERE org_id = $1", scope.org_id)
+    assert counted == len(await store.find_series(scope, selected())) == 350
+    await timescale.close()
