@@ -139,6 +139,15 @@ class StorePostgres:
             while any(Path(f"/proc/{backend}").exists() for backend in backends) and time.monotonic() < deadline:
                 time.sleep(0.02)
 
+    def run_file(self, database: str, file: Path, env: dict[str, str]) -> None:
+        """Run a file with psql, as the superuser; `env` is what its \\getenv finds."""
+        subprocess.run(
+            [_postgres("psql"), "-X", "-q", "-d", self.dsn(database), "-f", str(file)],
+            check=True,
+            env=os.environ | env,
+            stdout=subprocess.DEVNULL,
+        )
+
     def dump_schema(self, database: str) -> str:
         """What pg_dump prints of a database, without the lines that hold no schema."""
         done = subprocess.run(
