@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from aegis.access import opened_control_plane
 from aegis.settings import Settings
-from aegis.wiring import migrate_all, opened_clickhouse, opened_redis
+from aegis.wiring import migrate_all, opened_clickhouse, opened_redis, opened_timescale
 from topics.errors import AegisError, Unavailable
 from topics.names import READERS
 from topics.redis_streams.keys import Keys
@@ -40,6 +40,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("redis", _redis),
         ("groups", _groups),
         ("postgresql", _postgres),
+        ("timescaledb", _timescale),
         ("clickhouse", _clickhouse),
         ("migrations", _migrations),
     ]
@@ -56,8 +57,9 @@ _REMEDIES = {
     "redis": START_IT + "REDIS_HOST and REDIS_PORT",
     "groups": START_IT + "REDIS_HOST and REDIS_PORT",
     "postgresql": START_IT + "DATABASE_URL",
+    "timescaledb": START_IT + "TIMESCALE_HOST and TIMESCALE_PORT; if tables are missing, run `aegis migrate`",
     "clickhouse": START_IT + "CLICKHOUSE_HOST and CLICKHOUSE_PORT; if the database is missing, run `aegis migrate`",
-    "migrations": "bring PostgreSQL and ClickHouse up first, then run `aegis migrate`",
+    "migrations": "bring PostgreSQL, TimescaleDB and ClickHouse up first, then run `aegis migrate`",
 }
 
 
@@ -146,6 +148,15 @@ async def _postgres(settings: Settings) -> list[Finding]:
             else:
                 findings.append(Finding("API keys", "ok", f"{len(snapshot.keys)} usable"))
     return findings
+
+
+async def _timescale(settings: Settings) -> list[Finding]:
+    async with opened_timescale(settings) as timescale:
+        capabilities = await timescale.capabilities()
+    if capabilities.rollups_are_kept:
+        return [Finding("timescaledb", "ok", f"version {capabilities.version}")]
+    found = "plain PostgreSQL serves in its place: metrics are not compressed, and nothing deletes them by age"
+    return [Finding("timescaledb", "ok", found)]
 
 
 async def _clickhouse(settings: Settings) -> list[Finding]:
