@@ -11,8 +11,9 @@ from redis.exceptions import RedisError
 
 from aegis.access import opened_control_plane
 from aegis.settings import Settings
-from aegis.wiring import migrate_all, opened_clickhouse, opened_redis, opened_timescale
-from topics.errors import AegisError, Unavailable
+from aegis.wiring import migrate_all, opened_clickhouse, opened_redis, opened_stream_store, opened_timescale
+from topics.dead_letters import DeadLetters
+from topics.errors import AegisError, Refused, Unavailable
 from topics.names import READERS
 from topics.redis_streams.keys import Keys
 from topics.redis_streams.overview import read_overview, stopped_groups
@@ -20,6 +21,7 @@ from topics.redis_streams.wire import Wire
 
 State = Literal["ok", "warning", "wrong"]
 
+_LETTERS_COUNTED = 1000
 START_IT = "start it, or everything with `aegis up`; if it runs elsewhere, set "
 
 
@@ -39,6 +41,7 @@ async def examine(settings: Settings) -> list[Finding]:
     looks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]] = [
         ("redis", _redis),
         ("groups", _groups),
+        ("dead letters", _dead_letters),
         ("postgresql", _postgres),
         ("timescaledb", _timescale),
         ("clickhouse", _clickhouse),
@@ -55,6 +58,7 @@ async def examine(settings: Settings) -> list[Finding]:
 
 _REMEDIES = {
     "redis": START_IT + "REDIS_HOST and REDIS_PORT",
+    "dead letters": START_IT + "REDIS_HOST and REDIS_PORT",
     "groups": START_IT + "REDIS_HOST and REDIS_PORT",
     "postgresql": START_IT + "DATABASE_URL",
     "timescaledb": START_IT + "TIMESCALE_HOST and TIMESCALE_PORT; if tables are missing, run `aegis migrate`",
@@ -132,6 +136,27 @@ async def _groups(settings: Settings) -> list[Finding]:
         )
         for group in stopped
     ]
+
+
+async def _dead_letters(settings: Settings) -> list[Finding]:
+    """Those that wait for somebody, and those that were removed because too many waited."""
+    async with opened_stream_store(settings) as store:
+        letters = DeadLetters(store)
+        try:
+            page, removed = await letters.page(limit=_LETTERS_COUNTED), await letters.removed()
+        except Refused:
+            return []  # Not declared yet, which is said already.
+    remedy = "`aegis dead-letters list` says why; `replay` puts them back, `discard` throws them away"
+    findings = []
+    if removed.messages:
+        found = (
+            f"{removed.messages} ({removed.size_bytes >> 10} KiB) were removed, unread by anybody, to keep the bound"
+        )
+        findings.append(Finding("dead letters", "warning", found, "raise AEGIS_DEAD_LETTERS_BYTES_MAX, or look sooner"))
+    if page.letters:
+        count = f"{len(page.letters)}{' or more' if page.next_cursor else ''}"
+        findings.append(Finding("dead letters", "warning", f"{count} wait for a decision", remedy))
+    return findings or [Finding("dead letters", "ok", "none")]
 
 
 async def _postgres(settings: Settings) -> list[Finding]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import httpx
 
 from aegis.access import opened_control_plane
 from aegis.settings import INSTANCE_FILE, Settings, load_settings
-from aegis.supervision.status import read_status
+from aegis.supervision.status import read_pool_statuses, read_status
 from topics.errors import Refused, Unavailable
 from topics.redis_streams.wire import ReplyError, Wire
+from web.serving import reachable
 
 DEVELOPMENT = "development"
 CHECK_TIMEOUT_S = 3.0
@@ -74,27 +76,44 @@ async def development_credentials(settings: Settings) -> Development:
 
 
 async def read_instance(data_dir: Path) -> dict[str, Any]:
-    """What runs in a data folder: url, data_dir and processes with pid, state, uptime_s, restarts and health.
+    """What runs in a data folder: url, data_dir and processes with pid, state, uptime_s, restarts, port and health.
+
+    The workers of `aegis worker --processes N` are among them; url is None while only such run here and no `aegis up`.
 
     Raises `Refused` when nothing does.
     """
-    status = read_status(data_dir)
+    status, pools = read_status(data_dir), read_pool_statuses(data_dir)
     folder = _absolute(data_dir)
-    if status is None:
+    if status is None and not pools:
         raise Refused(f"cannot find a running instance in {folder}: start one with `aegis up`", code="not_running")
     settings = load_settings(data_dir)
     checks = _checks(settings)
-    healths = await asyncio.gather(*(_health(checks.get(process.name)) for process in status.processes))
-    processes = [
-        asdict(process) | {"health": health if process.state == "ready" else process.state}
-        for process, health in zip(status.processes, healths, strict=True)
-    ]
+    processes = status.processes if status else []
+    asked = [checks.get(process.name) for process in processes]
+    for pool in pools:
+        for process in pool.processes:
+            processes = [*processes, process]
+            asked.append(partial(_http_health, f"http://{reachable(settings.host)}:{process.port}/health"))
+    healths = await asyncio.gather(*(_health(check) for check in asked))
     return {
-        "url": f"http://{settings.host}:{settings.port}",
+        "url": f"http://{settings.host}:{settings.port}" if status else None,
         "data_dir": folder,
-        "supervisor_pid": status.supervisor_pid,
-        "processes": processes,
+        "supervisor_pid": status.supervisor_pid if status else None,
+        "processes": [
+            asdict(process) | {"health": health if process.state == "ready" else process.state}
+            for process, health in zip(processes, healths, strict=True)
+        ],
     }
+
+
+async def _http_health(url: str) -> str:
+    """How a process says it is: "ok", or what else."""
+    async with httpx.AsyncClient(timeout=CHECK_TIMEOUT_S) as client:
+        answer = await client.get(url)
+        if answer.status_code != 200:
+            return f"status {answer.status_code}"
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return str(answer.json().get("status", "ok")) if is_json else "ok"
 
 
 def _absolute(folder: Path) -> str:
@@ -103,14 +122,6 @@ def _absolute(folder: Path) -> str:
 
 def _checks(settings: Settings) -> dict[str, Callable[[], Awaitable[str]]]:
     """Process name -> how to ask it how it is; answers "ok" or what else it says of itself."""
-
-    async def http(url: str) -> str:
-        async with httpx.AsyncClient(timeout=CHECK_TIMEOUT_S) as client:
-            answer = await client.get(url)
-            if answer.status_code != 200:
-                return f"status {answer.status_code}"
-            is_json = answer.headers.get("content-type", "").startswith("application/json")
-            return str(answer.json().get("status", "ok")) if is_json else "ok"
 
     async def redis() -> str:
         wire = Wire(settings.transport_url, name="aegis-status")
@@ -128,9 +139,9 @@ def _checks(settings: Settings) -> dict[str, Callable[[], Awaitable[str]]]:
     return {
         "redis": redis,
         "postgres": postgres,
-        "clickhouse": lambda: http(f"http://{settings.clickhouse_host}:{settings.clickhouse_port}/ping"),
-        "gateway": lambda: http(f"http://{settings.host}:{settings.port}/health"),
-        "worker": lambda: http(f"http://{settings.host}:{settings.worker_port}/health"),
+        "clickhouse": partial(_http_health, f"http://{settings.clickhouse_host}:{settings.clickhouse_port}/ping"),
+        "gateway": partial(_http_health, f"http://{settings.host}:{settings.port}/health"),
+        "worker": partial(_http_health, f"http://{settings.host}:{settings.worker_port}/health"),
     }
 
 

@@ -133,6 +133,11 @@ class Settings(BaseSettings):
     normalizer_enabled: bool = Field(
         True, validation_alias=_named("NORMALIZER_ENABLED"), description="whether workers run the normalize agents"
     )
+    dead_letters_bytes_max: int = Field(
+        128 << 20,
+        ge=0,
+        description="bytes of dead letters that are kept; past it the oldest are removed and counted; 0 removes none",
+    )
     block_rows_max: int = Field(50_000, ge=1, le=1_000_000, description="rows of one ClickHouse block")
     block_bytes_max: int = Field(
         64 << 20, ge=1 << 20, le=1 << 30, description="bytes of one ClickHouse block, as columns in memory"

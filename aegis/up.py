@@ -38,7 +38,7 @@ from aegis.wiring import migrate_all, timescale_address
 from storage.metrics_retention import apply_metrics_retention
 from storage.scope import OrgScope
 from topics.errors import AegisError, Refused
-from web.serving import stop_on_signals
+from web.serving import reachable, stop_on_signals
 
 POSTGRES_PORT = 5432
 RETENTION_EVERY_S = 6 * 3600
@@ -170,7 +170,7 @@ def _own_processes(settings: Settings, env: dict[str, str], *, after: tuple[str,
             argv=argv,
             env=env,
             after=after,
-            ready=_is_ready(f"http://{_reachable(settings.host)}:{port}/ready", name),
+            ready=_is_ready(f"http://{reachable(settings.host)}:{port}/ready", name),
             stop_timeout_s=30.0,
             ready_timeout_s=60.0,
         )
@@ -213,17 +213,13 @@ def _made_secret(path: Path) -> SecretStr:
     return SecretStr(load_or_create_secret(path, size_bytes=32))
 
 
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-
-
 def _say_event(event: Event) -> None:
     say(f"[{_COLOURS[event.what]}]{escape(event.text)}[/]")
 
 
 def _announce(settings: Settings, development: Development, pids: dict[str, int], *, json: bool) -> None:
     """Print where it is and what to sign with; the last line says that it is ready."""
-    url = f"http://{_reachable(settings.host)}:{settings.port}"
+    url = f"http://{reachable(settings.host)}:{settings.port}"
     scope = OrgScope(development.org_id)
     token = tokens(settings).issue(scope, role="owner", subject="development", lifetime_s=TOKEN_LIFETIME_S)
     if json:

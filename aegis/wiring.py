@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import redis.asyncio as aioredis
@@ -18,6 +18,9 @@ from storage.timescale import Timescale, TimescaleAddress
 from topics.errors import Refused, Unavailable
 from topics.names import READERS
 from topics.redis_streams.catalogue import declare_topics
+from topics.redis_streams.config import TransportConfig
+from topics.redis_streams.stream_producer import StreamProducer
+from topics.redis_streams.stream_store import RedisStreamStore
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,20 @@ async def opened_redis(settings: Settings) -> AsyncIterator[aioredis.Redis]:
         yield client
     finally:
         await client.aclose()
+
+
+@asynccontextmanager
+async def opened_stream_store(settings: Settings, *, adds_to: Sequence[str] = ()) -> AsyncIterator[RedisStreamStore]:
+    """Topics for commands. It adds to the topics of `adds_to` alone, within the bounds that the gateway keeps too."""
+    producer = StreamProducer(settings.transport_url, topics=adds_to, topic_bytes_max=settings.stream_bytes_max)
+    store = RedisStreamStore(TransportConfig(url=settings.transport_url, data_dir=settings.data_dir), producer)
+    try:
+        if adds_to:
+            await producer.start()
+        yield store
+    finally:
+        await store.close()
+        await producer.close()
 
 
 async def declare_all_topics(settings: Settings) -> None:

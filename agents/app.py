@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from agents.blocks import BlockBounds
-from agents.delivery import Delivery, message_headers, until_available
+from agents.delivery import Delivery, Produce, message_headers, until_available
 from agents.normalize_logs import message_of, normalize_logs
 from agents.store_logs import StoreLogs
 from storage.logs import LogStore
@@ -30,6 +30,7 @@ def create_normalize_app(config: TransportConfig, *, crash: Crash) -> EmbeddedAp
     delivery = Delivery("normalize_logs", produce=_producer(app), crash=crash)
 
     async def work(event: Any) -> None:
+        app.sender.check_room(LOGS)
         message = event.message
         batch = RawBatch.from_message(message.value, message_headers(message).items())
         columns = normalize_logs(batch, partition=message.partition, offset=message.offset)
@@ -65,8 +66,8 @@ async def learn_topics(app: EmbeddedApp) -> None:
     await until_available(partial(app.streams.learn_topics, list(READERS)), who="a worker", what="the topics")
 
 
-def _producer(app: EmbeddedApp) -> Callable[[Any, str, bytes, Headers], Any]:
-    def produce(event: Any, topic: str, value: bytes, headers: Headers) -> None:
-        app.sender.take(event, topic, value, headers=headers)
+def _producer(app: EmbeddedApp) -> Produce:
+    def produce(event: Any, topic: str, value: bytes | None, headers: Headers, key: bytes | None) -> None:
+        app.sender.take(event, topic, value, headers=headers, key=key)
 
     return produce

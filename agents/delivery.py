@@ -27,6 +27,9 @@ T = TypeVar("T")
 RETRIES = Counter("aegis_agent_retries_total", "Tries that found a dependency away", ["agent"])
 BURIED = Counter("aegis_dead_letters_total", "Messages that can never succeed", ["agent", "code"])
 
+Produce = Callable[[Any, str, bytes | None, Headers, bytes | None], Any]
+"""Attaches a message to an event: event, topic, value, headers, key."""
+
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 
@@ -34,15 +37,15 @@ BACKOFF_MAX_S = 2.0
 class Delivery:
     """How one agent treats its events.
 
-    `produce` attaches a message to an event, so that it goes out with the event's commit or not at all: (event, topic,
-    value, headers). `crash` is told of a bug and must bring the process down.
+    `produce` attaches a message to an event, so that it goes out with the event's commit or not at all. `crash` is told of a
+    bug and must bring the process down.
     """
 
     def __init__(
         self,
         agent: str,
         *,
-        produce: Callable[[Any, str, bytes, Headers], Any],
+        produce: Produce,
         crash: Callable[[BaseException], None],
     ) -> None:
         self.agent = agent
@@ -75,10 +78,10 @@ class Delivery:
             code=exc.code,
             reason=exc.reason,
             refused_at_ms=int(time.time() * 1000),
-            value=message.value or b"",
             headers=tuple(message_headers(message).items()),
         )
-        self.produce(event, DEAD_LETTERS, letter.value, letter.message_headers())
+        # Key and value as they were, a tombstone too: what is put back is what was refused.
+        self.produce(event, DEAD_LETTERS, message.value, letter.message_headers(), message.key)
         BURIED.labels(self.agent, exc.code).inc()
         log.warning(
             "%s refuses %s[%s] offset %s: %s", self.agent, message.topic, message.partition, message.offset, exc

@@ -1,7 +1,8 @@
 """What does one XADD cost the gateway's side, by client and by how many callers share it? (docs/decisions/0002)
 
 Starts a Redis of its own and adds entries of 400 bytes through redis-py one call each, through redis-py pipelined once a loop
-turn, and through our own connection.
+turn, through our own connection, and as the gateway does, with
+`StreamProducer.add`, which also chooses a partition and makes the entry.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from rich.table import Table
 from aegis.embedded.ports import free_port
 from aegis.embedded.redis import find_redis
 from benchmarks.measured_instance import hardware
+from topics.redis_streams.catalogue import declare_topics
 from topics.redis_streams.entries import encode_entry
+from topics.redis_streams.keys import Keys
 from topics.redis_streams.pipelined_connection import PipelinedConnection
+from topics.redis_streams.stream_producer import StreamProducer
 
 CALLERS = (1, 8, 64)
+TOPIC = "t"
 Add = Callable[[], Awaitable[object]]
 
 
@@ -44,7 +49,7 @@ def main() -> None:
             server.terminate()
             server.wait()
     table = Table(title=f"client CPU us an XADD; {hardware()}", title_justify="left")
-    for column in ("callers at once", "redis-py, one call each", "redis-py, pipelined", "ours"):
+    for column in ("callers at once", "redis-py, one call each", "redis-py, pipelined", "ours", "producer's add"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*row)
@@ -52,7 +57,8 @@ def main() -> None:
 
 
 async def _run(url: str, adds: int) -> list[tuple[str, ...]]:
-    entry = encode_entry(os.urandom(400), headers=[("org", os.urandom(36))], timestamp_ms=1)
+    value, headers = os.urandom(400), [("org", os.urandom(36))]
+    entry = encode_entry(value, headers=headers, timestamp_ms=1)
     client = aioredis.Redis.from_url(url)
     for _ in range(200):
         try:
@@ -62,19 +68,24 @@ async def _run(url: str, adds: int) -> list[tuple[str, ...]]:
             await asyncio.sleep(0.02)
     ours = PipelinedConnection(url)
     await ours.start()
+    await declare_topics(client, {TOPIC: 1}, readers={})
+    producer = StreamProducer(url, topics=[TOPIC], stream_messages_max=10 * adds)
+    await producer.start()
     pipelined = _Pipelined(client)
     ways: list[Add] = [
         lambda: client.execute_command("XADD", "s", "0-*", *entry),
         lambda: pipelined.call("XADD", "s", "0-*", *entry),
         lambda: ours.call("XADD", "s", "0-*", *entry),
+        lambda: producer.add(TOPIC, value, headers),
     ]
     rows = []
     for callers in CALLERS:
         figures = []
         for add in ways:
-            await client.delete("s")
+            await client.delete("s", Keys().stream(TOPIC, 0))
             figures.append(f"{await _cost_us(add, adds, callers):.1f}")
         rows.append((str(callers), *figures))
+    await producer.close()
     await ours.close()
     await client.aclose()
     return rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import secrets
 import shutil
 import tempfile
 import time
@@ -208,9 +209,10 @@ async def _run(folder: Path, scale: float) -> tuple[list[Row], float, int]:
         port=free_port(0),
         maxmemory_bytes=4 << 30,
         appendfsync="everysec",
+        password=secrets.token_hex(16),
         env=environment(),
     )
-    service.folder.mkdir(parents=True)
+    service.prepare()
     process = await asyncio.create_subprocess_exec(*service.argv(), stdout=asyncio.subprocess.DEVNULL)
     try:
         for _ in range(200):

@@ -58,3 +58,11 @@ def test_every_command_stands_in_the_readme() -> None:
 def test_no_document_names_a_machine() -> None:
     for document in DOCUMENTS:
         assert not re.search(r"/(?:root|work|tmp)/", document.read_text()), document
+
+
+def test_every_trap_of_faust_has_a_test_named_for_it() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    rows = re.findall(r"^\| (\d\d) \|.* \| (.*) \|$", (ROOT / "docs/faust-traps.md").read_text(), re.M)
+    shown = {f"{number}_{name}" for number, cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert shown == set(re.findall(r"^(?:async )?def test_trap_(\w+)\(", tests, re.M))
+    assert {name[:2] for name in shown} == {f"{number:02}" for number in range(1, 18)}

@@ -1,13 +1,18 @@
-"""What can never succeed <-> a message on `dead_letters`: the input unchanged, and why, where and when as headers."""
+"""What can never succeed <-> a message on `dead_letters`: key and value unchanged, and why, where and when as headers.
+
+`DeadLetters` is what an operator does with them, on whichever transport.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from topics.errors import Refused
+from topics.names import DEAD_LETTERS
 from topics.raw import Headers
+from topics.stream_store import PeekedMessage, Removed, StreamStore, parse_place
 
 _PREFIX = "dead."
 REPLAYS = "replays"
@@ -16,7 +21,8 @@ REPLAYS = "replays"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that an agent refused. `value` and `headers` are the original's, so that it can be replayed as it was."""
+    """Why, where and when an agent refused a message. `headers` are the original's; its key and its value, None for a
+    tombstone, are those of the letter's own message, so that it can be replayed as it was."""
 
     topic: str
     partition: int
@@ -25,7 +31,6 @@ class DeadLetter:
     code: str
     reason: str
     refused_at_ms: int
-    value: bytes
     headers: tuple[tuple[str, bytes], ...]
 
     @property
@@ -53,7 +58,7 @@ class DeadLetter:
         return [*kept, (REPLAYS, b"%d" % (self.replays + 1))]
 
     @classmethod
-    def from_message(cls, value: bytes, headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
+    def from_headers(cls, headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
         """The other way round. Raises `Refused` when it is no dead letter."""
         pairs = list(headers)
         try:
@@ -66,7 +71,6 @@ class DeadLetter:
                 code=own["code"],
                 reason=own["reason"],
                 refused_at_ms=int(own["refused_at_ms"]),
-                value=value,
                 headers=tuple((name, text) for name, text in pairs if not name.startswith(_PREFIX)),
             )
         except (KeyError, ValueError) as exc:
@@ -74,10 +78,15 @@ class DeadLetter:
 
 
 class StoredLetter(NamedTuple):
-    """A dead letter where it lies. `id` is `<partition>-<offset>` on the topic of dead letters, and names it for ever."""
+    """A dead letter where it lies. `id` is `<partition>-<offset>` on the topic of dead letters, and names it for ever.
+
+    `value_bytes` is the size of its value, which may be megabytes and is read by itself; None for a tombstone.
+    """
 
     id: str
     letter: DeadLetter
+    key: bytes | None
+    value_bytes: int | None
 
 
 class LetterPage(NamedTuple):
@@ -97,24 +106,89 @@ class Replayed(NamedTuple):
     replays: int
 
 
-class DeadLetterLog(Protocol):
-    """The letters of one installation, for an operator. One implementation a transport. Every call may raise `Unavailable`."""
+class DeadLetters:
+    """The letters of one installation, for an operator and for the bound. Every call may raise `Unavailable`."""
+
+    def __init__(self, store: StreamStore) -> None:
+        self._store = store
 
     async def page(
         self, *, cursor: str | None = None, limit: int = 50, agent: str | None = None, code: str | None = None
     ) -> LetterPage:
         """Up to `limit` letters, in the order of partitions and offsets, of one agent or with one code if asked so."""
+        found: list[StoredLetter] = []
+        async for stored in self._behind(parse_place(cursor) if cursor else (0, 0)):
+            if len(found) == limit:
+                return LetterPage(found, found[-1].id if found else cursor)
+            letter = stored.letter
+            if (agent is None or letter.agent == agent) and (code is None or letter.code == code):
+                found.append(stored)
+        return LetterPage(found, None)
 
     async def get(self, letter_id: str) -> StoredLetter:
         """One letter. Raises `Refused` (not_found) when there is none of this id, perhaps because it was replayed."""
+        partition, offset = parse_place(letter_id)
+        found = []
+        if partition < await self._store.partitions(DEAD_LETTERS):
+            found = await self._store.peek(DEAD_LETTERS, partition, after=offset - 1, limit=1)
+        if not found or found[0].offset != offset:
+            raise _gone("find", letter_id)
+        return _stored(found[0])
+
+    async def read_value(self, letter_id: str) -> bytes | None:
+        """The original's value, None for a tombstone. Raises `Refused` as `get`."""
+        return await self._store.read_value(DEAD_LETTERS, *parse_place(letter_id))
 
     async def replay(self, letter_id: str) -> Replayed:
-        """Put the original back on its topic and take the letter away.
+        """Put the original back on its topic and take the letter away, both or neither (`StreamStore.move`).
 
-        Must not lose the message, whenever the process dies; a transport that cannot do both at once adds before it removes.
-        Must raise `Refused` (not_found) for a letter that is not there, so that a repetition adds nothing, and
-        `Unavailable` when it is not known whether it was done: asking again tells.
+        Raises `Refused` (not_found) for a letter that is not there, so that a repetition adds nothing, and `Unavailable` when it
+        is not known whether it was done: asking again tells.
         """
+        letter = (await self.get(letter_id)).letter
+        to = (letter.topic, letter.partition)
+        try:
+            offset = await self._store.move(
+                DEAD_LETTERS, *parse_place(letter_id), to=to, headers=letter.replay_headers()
+            )
+        except Refused as exc:
+            raise Refused(f"cannot replay {letter_id}: {exc.reason}", code=exc.code) from exc
+        return Replayed(letter_id, *to, offset, letter.replays + 1)
 
-    async def close(self) -> None:
-        """Let go of the connection."""
+    async def discard(self, letter_id: str) -> None:
+        """Remove a letter for good. Raises `Refused` (not_found) when it is not there."""
+        partition, offset = parse_place(letter_id)
+        if not await self._store.remove(DEAD_LETTERS, partition, [offset]):
+            raise _gone("discard", letter_id)
+
+    async def bound(self, bytes_max: int) -> Removed:
+        """Remove the oldest letters until all take `bytes_max` or less. What goes is counted for ever: see `removed`."""
+        return await self._store.remove_oldest(DEAD_LETTERS, bytes_max=bytes_max)
+
+    async def removed(self) -> Removed:
+        """What `bound` has removed since the installation was made."""
+        return await self._store.removed_oldest(DEAD_LETTERS)
+
+    async def _behind(self, place: tuple[int, int]) -> AsyncIterator[StoredLetter]:
+        first, offset = place
+        for partition in range(first, await self._store.partitions(DEAD_LETTERS)):
+            while found := await self._store.peek(DEAD_LETTERS, partition, after=offset):
+                for each in found:
+                    yield _stored(each)
+                offset = found[-1].offset
+            offset = 0
+
+
+def _gone(what: str, letter_id: str) -> Refused:
+    return Refused(
+        f"cannot {what} dead letter {letter_id}: there is none, or it was replayed already", code="not_found"
+    )
+
+
+def _stored(peeked: PeekedMessage) -> StoredLetter:
+    """A message as a letter; one that is none is shown all the same, or it would lie there for ever unseen."""
+    try:
+        letter = DeadLetter.from_headers(peeked.headers)
+    except Refused as exc:
+        letter = DeadLetter("", -1, -1, "", "unreadable_letter", exc.reason, peeked.timestamp_ms, peeked.headers)
+    return StoredLetter(f"{peeked.partition}-{peeked.offset}", letter, peeked.key, peeked.value_bytes)

@@ -16,6 +16,7 @@ from faust.tables.manager import TableManager
 from mode.types import ServiceT
 from yarl import URL
 
+from topics.errors import Refused
 from topics.redis_streams.config import TransportConfig
 from topics.redis_streams.consumer import Consumer
 from topics.redis_streams.producer import Producer
@@ -37,21 +38,45 @@ class RawSchema(faust.Schema):  # type: ignore[type-arg]  # Faust's class takes 
         """Return the function that makes events of messages."""
         if self.key_type or self.value_type or {self.key_serializer, self.value_serializer} - {None, "raw"}:
             return super().compile(app, **options)
-        create_event = app.create_event
+        # Asked for once: `app.create_event` looks it up among the settings with every message, which costs 1 us.
+        event_class = app.conf.Event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:
-            return create_event(message.key, message.value, message.headers, message)
+            return event_class(app, message.key, message.value, message.headers, message)
 
         return decode
+
+
+class EventStream(faust.Stream):  # type: ignore[type-arg]  # Faust's class takes no arguments at run time
+    """Events one after the other. What Faust has for batches loses messages, so it is refused."""
+
+    def take(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise RuntimeError: a batch is acknowledged also when the agent raises, and tables cannot be written in it."""
+        raise RuntimeError("cannot take batches: collect events of stream.noack().events() and acknowledge each")
+
+    take_events = take_with_timestamp = noack_take = take
 
 
 class Tables(TableManager):
     """Faust's tables without the second that they wait at every start: agents are known by then."""
 
     async def on_start(self) -> None:
-        """Start recovery at once."""
+        """Start recovery at once. Raises Refused for tables that would be wrong here."""
+        for table in self.values():
+            _check_table(table)
         await self._update_channels()
         await self.recovery.start()
+
+
+def _check_table(table: Any) -> None:
+    """Refuse what would show less than was written, or write what no commit knows of."""
+    if table.window is not None or table._on_window_close is not None:
+        raise Refused(
+            f"cannot keep table {table.name}: Faust closes a window without its data, and outside of events; "
+            "make the window part of the key and close it in the agent"
+        )
+    if table.is_global:
+        raise Refused(f"cannot keep table {table.name}: a global one would show the rows of this worker only")
 
 
 class EmbeddedApp(faust.App):
@@ -77,6 +102,11 @@ class EmbeddedApp(faust.App):
         """Mark the rebalance as measured by nobody; Faust warns about an empty measurement otherwise."""
         super().on_rebalance_start()
         self._rebalancing_sensor_state = {"measured by": None}
+
+    async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
+        """End the worker, acknowledging nothing: Faust acknowledges the event of an agent that raised, a moment later."""
+        cast(Consumer, self.consumer).abandon()
+        await self.crash(exc)
 
     def _crash(self, reason: BaseException) -> None:
         super()._crash(reason)
@@ -124,6 +154,7 @@ def create_app(group: str, config: TransportConfig) -> EmbeddedApp:
         stream_buffer_maxsize=_NO_QUEUE_BOUND,
         cython_optimizations=True,
         worker_redirect_stdouts=False,
+        Stream=EventStream,
         TableManager=Tables,
         Schema=RawSchema,
         env={},

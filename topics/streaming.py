@@ -82,3 +82,7 @@ class Sender(Protocol):
         headers: Any = None,
     ) -> Any:
         """Attach a message to an event: it goes out with the event's commit or, where the transport can do it, not at all."""
+
+    def check_room(self, topic: str) -> None:
+        """Raise `Unavailable` while the transport is nearly full of what readers of `topic` have not taken: whoever derives
+        messages for it asks first, so that what is left serves those readers. Must do no I/O."""

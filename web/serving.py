@@ -39,6 +39,11 @@ def bind(host: str, port: int, *, setting: str) -> socket.socket:
     return sock
 
 
+def reachable(host: str) -> str:
+    """Where to ask a server that listens on `host`, from the same machine and as part of a URL."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling, which would end the process before our own closing is done."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from aegis.settings import Settings, load_settings
@@ -50,6 +51,39 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
 def shown_time(moment: datetime | None) -> str | None:
     """A time as the API shows it."""
     return None if moment is None else moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def shown_moment(unix_ms: int) -> str | None:
+    """Unix milliseconds as the API shows them, None where they are no time at all: others may have written anything."""
+    try:
+        return shown_time(datetime.fromtimestamp(unix_ms / 1000, UTC))
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def shown_text(value: bytes) -> str | None:
+    """Bytes as text, None where they are none; a terminal must not be sent control characters."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if all(c.isprintable() or c in "\n\t" for c in text) else None
+
+
+def shown_fact(fact: Any) -> str:
+    """A fact in a table: what others wrote must neither be taken for markup nor reach the terminal as control characters."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(fact)))
+
+
+def bytes_as_json(value: bytes) -> dict[str, str]:
+    """Bytes in a document: {"text": ...} where they are text, else {"hex": ...}."""
+    text = shown_text(value)
+    return {"hex": value.hex()} if text is None else {"text": text}
+
+
+def headers_as_json(headers: Iterable[tuple[str, bytes]]) -> list[dict[str, str]]:
+    """Headers in a document, in their order: {"name": ..., "text": ...} or {"name": ..., "hex": ...} each."""
+    return [{"name": name, **bytes_as_json(value)} for name, value in headers]
 
 
 def say(text: str) -> None:

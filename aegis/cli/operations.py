@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(data_dir: DataDir = None, json: Json = False) -> None:
-    """Show the processes of a running `aegis up`: pid, uptime, restarts and health."""
+    """Show the processes of a running `aegis up`, and the workers of pools: pid, uptime, restarts and health."""
     from aegis.instance import read_instance  # Imported here, so that other commands start quickly.
 
     instance = asyncio.run(read_instance(settings_of(data_dir).data_dir))
@@ -31,10 +31,11 @@ def status(data_dir: DataDir = None, json: Json = False) -> None:
         print_json(instance)
     else:
         rows = [
-            (each["name"], each["pid"], each["state"], each["uptime_s"], each["restarts"], each["health"])
+            tuple(each[column] for column in ("name", "port", "pid", "state", "uptime_s", "restarts", "health"))
             for each in instance["processes"]
         ]
-        print_table(f"aegis on {instance['url']}", ("process", "pid", "state", "uptime s", "restarts", "health"), rows)
+        columns = ("process", "port", "pid", "state", "uptime s", "restarts", "health")
+        print_table(f"aegis on {instance['url']}" if instance["url"] else "workers", columns, rows)
 
 
 def doctor(data_dir: DataDir = None, json: Json = False) -> None:
@@ -82,7 +83,9 @@ async def _send_demo(
 
     settings = settings_of(data_dir)
     if url is None:
-        url = str((await read_instance(settings.data_dir))["url"])
+        url = (await read_instance(settings.data_dir))["url"]
+        if url is None:
+            raise Refused("cannot send: only workers run here; name a gateway with --url", code="not_running")
     if org_key is None or secret is None:
         development = await development_credentials(settings)
         org_key, secret = development.org_key, development.secret

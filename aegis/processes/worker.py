@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from aegis.processes.dead_letter_bound import keep_dead_letters_bounded
 from aegis.processes.worker_metrics import registered
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
@@ -43,7 +44,7 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
         stack.enter_context(registered(apps))
         web = _worker_app(apps, {"clickhouse": clickhouse.ping} if "store" in duties else {})
         serving = asyncio.create_task(serve(web, sock, stop=stop))
-        async with _running(apps, stop, crash):
+        async with _running(settings, apps, crash):
             log.info("running %s", ", ".join(apps) or "nothing: every duty is switched off")
             ends: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait()), failure, serving}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -71,7 +72,7 @@ def _create_apps(settings: Settings, duties: Sequence[str], logs: LogStore, cras
 
 
 @asynccontextmanager
-async def _running(apps: dict[str, EmbeddedApp], stop: asyncio.Event, crash: Any) -> AsyncIterator[None]:
+async def _running(settings: Settings, apps: dict[str, EmbeddedApp], crash: Any) -> AsyncIterator[None]:
     """The apps started side by side, watched for failure, and stopped in the end however it comes."""
 
     async def run(app: EmbeddedApp) -> None:
@@ -82,7 +83,14 @@ async def _running(apps: dict[str, EmbeddedApp], stop: asyncio.Event, crash: Any
         except Exception as exc:
             crash(exc)
 
+    async def bound_letters() -> None:
+        try:
+            await keep_dead_letters_bounded(settings)
+        except Exception as exc:
+            crash(exc)
+
     running = [asyncio.create_task(run(app)) for app in apps.values()]
+    running.append(asyncio.create_task(bound_letters()))
     try:
         yield
     finally:

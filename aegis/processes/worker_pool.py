@@ -18,9 +18,10 @@ from aegis.embedded.ports import free_port
 from aegis.settings import Settings, environment
 from aegis.supervision.lock import lock_data_dir
 from aegis.supervision.spec import Event, ProcessSpec
+from aegis.supervision.status import POOL_FOLDER
 from aegis.supervision.supervisor import Supervisor
 from topics.errors import Refused
-from web.serving import stop_on_signals
+from web.serving import reachable, stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ async def run_worker_pool(settings: Settings, *, processes: int, duties: Sequenc
     """
     stop = stop_on_signals()
     ports = _ports(settings, processes)
-    folder = settings.data_dir.absolute() / f"workers-{ports[0]}"
+    folder = settings.data_dir.absolute() / f"{POOL_FOLDER}{ports[0]}"
     folder.mkdir(parents=True, exist_ok=True)
     with lock_data_dir(folder):
         supervisor = Supervisor(folder, _log_event)
@@ -80,9 +81,10 @@ def _spec(settings: Settings, number: int, port: int, duties: Sequence[str]) -> 
         name=f"worker-{number}",
         argv=(sys.executable, "-m", "aegis.cli", *arguments),
         env=environment(),
-        ready=_answers(f"http://{_reachable(settings.host)}:{port}/health"),
+        ready=_answers(f"http://{reachable(settings.host)}:{port}/health"),
         stop_timeout_s=30.0,
         ready_timeout_s=_START_S,
+        port=port,
     )
 
 
@@ -93,10 +95,6 @@ def _answers(url: str) -> Callable[[], Any]:
             return answer.status_code == 200 and answer.json()["process"] == "worker"
 
     return probe
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
 
 
 def _log_event(event: Event) -> None:

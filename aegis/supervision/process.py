@@ -62,6 +62,7 @@ class Process:
             started_at=child.started_at if child else None,
             restarts=self._restarts,
             last_exit=self._last_exit,
+            port=self.spec.port,
         )
 
     def start(self) -> None:

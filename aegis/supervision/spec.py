@@ -26,7 +26,7 @@ class ProcessSpec:
     """One process. `env` is its whole environment. `after` names those that must be ready before it starts.
 
     `prepare` does blocking work before every start (making folders, clearing what a crash left); it runs in a thread and may
-    raise `Refused`. `account` is None for the supervisor's own user.
+    raise `Refused`. `account` is None for the supervisor's own user. `port` is where it serves /health, to be shown and asked.
     """
 
     name: str
@@ -40,6 +40,7 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
     ready_timeout_s: float = 30.0
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from aegis.supervision.identity import identity
 
 STATUS_FILE = "status.json"
+POOL_FOLDER = "workers-"
+"""How the folders of worker pools begin, within the data folder; each has a supervisor and a status of its own."""
 
 State = Literal["waiting", "starting", "ready", "backoff", "stopped"]
 
@@ -19,7 +21,7 @@ State = Literal["waiting", "starting", "ready", "backoff", "stopped"]
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
     """One process. `pid`, `started_at` (unix seconds) and `uptime_s` are None when it does not run; `last_exit` is the exit
-    code of the run before (negative: a signal), None when there was none."""
+    code of the run before (negative: a signal), None when there was none; `port` is where it serves, None if not known."""
 
     name: str
     state: State
@@ -28,6 +30,7 @@ class ProcessStatus:
     started_at: float | None
     restarts: int
     last_exit: int | None
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,12 @@ def read_status(data_dir: Path) -> Status | None:
     if not _is_alive(pid, document["identity"]):
         return None
     return Status(pid, [_process(entry) for entry in document["processes"]])
+
+
+def read_pool_statuses(data_dir: Path) -> list[Status]:
+    """What runs now in the worker pools of this data folder, in the order of their ports."""
+    folders = sorted(data_dir.glob(f"{POOL_FOLDER}*"), key=lambda folder: (len(folder.name), folder.name))
+    return [status for folder in folders if (status := read_status(folder)) is not None]
 
 
 def _process(entry: dict[str, Any]) -> ProcessStatus:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,24 @@ def instance(new_instance: Callable[..., Instance]) -> Instance:
 def organization(instance: Instance, request: pytest.FixtureRequest) -> Organization:
     """A tenant of the shared instance for this test alone."""
     return instance.organization(f"{request.node.name[:60]}-{time.time_ns()}")
+
+
+@contextmanager
+def stop_process(instance: Any, name: str) -> Iterator[None]:
+    """A process that neither answers nor ends, as one behind a broken network."""
+    family = [instance.processes()[name]["pid"]]
+    for parent in family:
+        family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def stopped() -> Callable[..., Any]:
+    """`with stopped(instance, name):` keeps one of its processes from doing anything."""
+    return stop_process

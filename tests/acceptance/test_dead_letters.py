@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from aegis.settings import load_settings
@@ -39,7 +40,9 @@ def letters_of(instance: Any, org_id: str, *, replays: int) -> list[dict[str, An
             "dead_letters"
         ]
         shown = [json.loads(instance.aegis("dead-letters", "show", each["id"], "--json")) for each in listed]
-        found = [each for each in shown if ["org", org_id] in each["headers"] and each["replays"] == replays]
+        found = [
+            each for each in shown if {"name": "org", "text": org_id} in each["headers"] and each["replays"] == replays
+        ]
         if found:
             return found
     raise AssertionError("no dead letter arrived")
@@ -92,16 +95,50 @@ def test_an_entry_that_nobody_of_ours_wrote_is_buried_and_the_rest_flows_on(inst
 def test_a_letter_that_cannot_go_back_does_not_keep_the_others(instance: Any, organization: Any) -> None:
     code = f"gone_{organization.org_id[:8]}"
     for topic in (LOGS_RAW, "no.such.topic\x1b]0;[red]", LOGS_RAW):
-        letter = DeadLetter(topic, 0, 1, "a", code, "[bold]why", 10**18, b"{", (("[/x]\x1b", b"v"),))
-        fields = encode_entry(letter.value, timestamp_ms=1, headers=letter.message_headers())
+        letter = DeadLetter(topic, 0, 1, "a", code, "[bold]why", 10**18, (("[/x]\x1b", b"v"), ("b", b"\xff")))
+        fields = encode_entry(b"{", timestamp_ms=1, headers=letter.message_headers())
         put(instance, Keys().stream("dead_letters", 0), *(str(f).encode() if isinstance(f, int) else f for f in fields))
     listed = json.loads(instance.aegis("dead-letters", "list", "--code", code, "--json"))["dead_letters"]
     assert "\x1b" not in instance.aegis("dead-letters", "show", listed[1]["id"])
+    headers = json.loads(instance.aegis("dead-letters", "show", listed[1]["id"], "--json"))["headers"]
+    assert headers == [{"name": "[/x]\x1b", "text": "v"}, {"name": "b", "hex": "ff"}]
     answer = json.loads(instance.aegis("dead-letters", "replay", "--all", "--code", code, "--json", exit_code=2))
     assert [each["id"] for each in answer["replayed"]] == [listed[0]["id"], listed[2]["id"]]
     assert [each["id"] for each in answer["failed"]] == [listed[1]["id"]]
     left = json.loads(instance.aegis("dead-letters", "list", "--code", code, "--json"))["dead_letters"]
     assert [each["id"] for each in left] == [listed[1]["id"]]
+
+    assert "either ids of letters or --older-than" in instance.aegis("dead-letters", "discard", "--yes", fails=True)
+    none = json.loads(
+        instance.aegis("dead-letters", "discard", "--older-than", "1d", "--code", code, "--yes", "--json")
+    )
+    assert none["discarded"] == []  # It says that it is of the far future.
+    gone = json.loads(instance.aegis("dead-letters", "discard", left[0]["id"], "--yes", "--json"))
+    assert gone["discarded"] == [left[0]["id"]]
+    again = json.loads(instance.aegis("dead-letters", "discard", left[0]["id"], "--yes", "--json", exit_code=2))
+    assert again["failed"][0]["code"] == "not_found"
+    assert json.loads(instance.aegis("dead-letters", "list", "--code", code, "--json"))["dead_letters"] == []
+
+
+def test_messages_are_added_peeked_at_and_buried(instance: Any, organization: Any, tmp_path: Path) -> None:
+    file = tmp_path / "body.json"
+    file.write_bytes(b"\xff no json")
+    marked = ("--header", f"org={organization.org_id}")
+    instance.aegis("topics", "add", "dead_letters", str(file), *marked, "--key", "k")
+    peeked = json.loads(instance.aegis("topics", "peek", "dead_letters", "--limit", "1000", "--json"))["messages"]
+    (mine,) = (each for each in peeked if {"name": "org", "text": organization.org_id} in each["headers"])
+    assert (mine["bytes"], mine["key"], mine["preview"]) == (9, {"text": "k"}, {"hex": "ff206e6f206a736f6e"})
+    first = json.loads(instance.aegis("topics", "peek", "dead_letters", "--limit", "1", "--json"))
+    assert first["next_cursor"] == f"{first['messages'][0]['partition']}-{first['messages'][0]['offset']}"
+    assert "no json" in instance.aegis("topics", "peek", "dead_letters", "--partition", str(mine["partition"]))
+    assert json.loads(instance.aegis("topics", "trim", "dead_letters", "--json"))["removed_messages"] == 0
+    assert "no topic" in instance.aegis("topics", "trim", "nowhere", fails=True)
+    assert "NAME=TEXT" in instance.aegis("topics", "add", "logs", str(file), "--header", "x", fails=True)
+    listed = json.loads(instance.aegis("dead-letters", "list", "--limit", "1000", "--json"))["dead_letters"]
+    assert {each["id"]: each["code"] for each in listed}[f"{mine['partition']}-{mine['offset']}"] == "unreadable_letter"
+    instance.aegis("dead-letters", "discard", "--older-than", "0s", "--code", "unreadable_letter", "--yes")
+    left = json.loads(instance.aegis("dead-letters", "list", "--code", "unreadable_letter", "--json"))["dead_letters"]
+    assert left == []
 
 
 def test_topics_are_shown_with_owners_and_positions(instance: Any, organization: Any) -> None:

@@ -5,30 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+Stopped = Callable[..., Any]
 LOG: dict[str, Any] = {"timestamp": "2025-10-31T10:00:00Z", "service": "api", "level": "error", "message": "kept"}
 
 
-@contextmanager
-def stopped(instance: Any, name: str) -> Iterator[None]:
-    """A process that neither answers nor ends, as one behind a broken network."""
-    family = [instance.processes()[name]["pid"]]
-    for parent in family:
-        family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    for pid in family:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in family:
-            os.kill(pid, signal.SIGCONT)
-
-
-def test_logs_are_accepted_and_kept_while_clickhouse_is_away(instance: Any, organization: Any) -> None:
+def test_logs_are_accepted_and_kept_while_clickhouse_is_away(
+    instance: Any, organization: Any, stopped: Stopped
+) -> None:
     with stopped(instance, "clickhouse"):
         for i in range(5):
             organization.send([LOG | {"message": f"kept {i}"}] * 10)
@@ -41,7 +27,9 @@ def test_logs_are_accepted_and_kept_while_clickhouse_is_away(instance: Any, orga
     assert instance.http.get("/health").json()["status"] == "ok"
 
 
-def test_without_redis_the_answer_is_503_and_then_it_goes_on(instance: Any, organization: Any) -> None:
+def test_without_redis_the_answer_is_503_and_then_it_goes_on(
+    instance: Any, organization: Any, stopped: Stopped
+) -> None:
     with stopped(instance, "redis"):
         begin = time.monotonic()
         response = organization.post(b'{"logs":[{"timestamp":1,"service":"a","level":"info","message":"x"}]}')
@@ -57,7 +45,7 @@ def test_without_redis_the_answer_is_503_and_then_it_goes_on(instance: Any, orga
     assert len(organization.found_in_time(1)) == 1
 
 
-def test_keys_work_on_while_postgres_is_away(instance: Any, organization: Any) -> None:
+def test_keys_work_on_while_postgres_is_away(instance: Any, organization: Any, stopped: Stopped) -> None:
     organization.send([LOG])
     with stopped(instance, "postgres"):
         time.sleep(1.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ async def test_a_redis_that_is_away_is_unavailable_and_loses_nothing(
 
 
 async def test_an_undeclared_topic_is_refused(store: RedisStreamStore) -> None:
-    with pytest.raises(Refused, match="no topic nowhere"):
+    with pytest.raises(Refused, match="no topic 'nowhere'"):
         await store.join("g", "nowhere")
 
 
@@ -174,3 +175,89 @@ async def test_a_stream_that_lost_its_end_goes_on_with_its_numbers(client: Any, 
     await store.add_batch("a", [b"second"] * 8)
     assert values(await read_all(again, 8)) == {b"second"}
     await again.close()
+
+
+async def test_a_read_waits_as_long_as_it_says_and_keeps_its_leases(store: RedisStreamStore) -> None:
+    """Waits were once cut to a quarter of the lease without a word."""
+    reader = await store.join("g", "a", lease_s=0.4)
+    rival = await store.join("g", "a", lease_s=0.4)
+    await reader.claim()
+    waiting = asyncio.create_task(reader.read(wait_s=5))
+    for _ in range(6):
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        assert len(await rival.claim()) <= 2
+    began = time.monotonic()
+    await store.add_batch("a", [b"%d" % n for n in range(4)])
+    assert await waiting
+    assert time.monotonic() - began < 1
+    await rival.close()
+    began = time.monotonic()
+    held = await read_all(reader, 2)
+    await reader.ack(held)
+    while await reader.read(wait_s=0.5):
+        began = time.monotonic()
+    assert time.monotonic() - began >= 0.5
+    await reader.close()
+
+
+async def test_the_same_key_goes_to_the_same_partition(client: Any, store: RedisStreamStore) -> None:
+    for n in range(12):
+        await store.add("a", b"%d" % n, key=b"same")
+    assert sorted([await client.xlen(KEYS.stream("a", p)) for p in range(4)]) == [0, 0, 0, 12]
+
+
+async def test_a_peek_shows_everything_but_the_values_and_moves_nobody(client: Any, store: RedisStreamStore) -> None:
+    for n in range(5):
+        await store.add("a", b"%d" % n * 1000, [("h", b"%d" % n)], key=b"same")
+    (partition,) = [p for p in range(4) if await client.xlen(KEYS.stream("a", p))]
+    await client.execute_command("XADD", KEYS.stream("a", partition), "0-*", "t", "7")
+    peeked = await store.peek("a", partition, limit=3, preview_bytes=4)
+    assert [(each.offset, each.key, each.value_bytes, each.preview) for each in peeked] == [
+        (n + 1, b"same", 1000, b"%d" % n * 4) for n in range(3)
+    ]
+    rest = await store.peek("a", partition, after=3)
+    assert [(each.offset, each.headers, each.preview) for each in rest[:2]] == [
+        (4, (("h", b"3"),), b""),
+        (5, (("h", b"4"),), b""),
+    ]
+    assert (rest[2].value_bytes, rest[2].timestamp_ms) == (None, 7)
+    assert await store.peek("a", partition, after=6) == []
+    assert await client.hget(KEYS.committed("a", partition), "g") == b"1"
+    for wrong in (("nowhere", 0), ("a", 4), ("a", -1)):
+        with pytest.raises(Refused, match="there is no"):
+            await store.peek(*wrong)
+
+
+async def test_nothing_unread_is_removed_or_moved(client: Any, store: RedisStreamStore) -> None:
+    await declare_topics(client, {"read": 1, "free": 1}, readers={"read": ("g",)})
+    for topic in ("read", "free"):
+        for _ in range(3):
+            await client.execute_command("XADD", KEYS.stream(topic, 0), "0-*", "t", "1", "v", "x")
+    for call in (
+        store.remove("read", 0, [1]),
+        store.move("read", 0, 1, to=("free", 0), headers=[]),
+        store.remove_oldest("read", bytes_max=0),
+    ):
+        with pytest.raises(Refused, match="still has to read"):
+            await call
+    assert await client.xlen(KEYS.stream("read", 0)) == 3
+    await client.hset(KEYS.committed("read", 0), "g", 2)
+    assert await store.move("read", 0, 1, to=("free", 0), headers=[("h", b"1")]) == 4
+    assert await store.remove("free", 0, [1, 2, 9]) == 2
+    assert [each.offset for each in await store.peek("free", 0)] == [3, 4]
+
+
+async def test_a_batch_that_was_not_taken_whole_says_so(client: Any, redis_server: Any, tmp_path: Path) -> None:
+    producer = StreamProducer(redis_server.url, topics=["a"])
+    await producer.start()
+    store = RedisStreamStore(TransportConfig(url=redis_server.url, data_dir=tmp_path), producer)
+    await client.config_set("maxmemory-policy", "noeviction")
+    await client.config_set("maxmemory", 1)
+    with pytest.raises(Unavailable, match="cannot enqueue"):
+        await store.add_batch("a", [b"1", b"2"])
+    await client.config_set("maxmemory", 0)
+    with pytest.raises(Unavailable, match="are waiting already"):
+        await store.add_batch("a", [b"x" * (1 << 20)] * 80)
+    await store.close()
+    await producer.close()

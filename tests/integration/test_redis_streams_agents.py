@@ -256,39 +256,6 @@ async def test_sends_outside_events_go_at_once(client: Any, make_app: MakeApp) -
     await app.stop()
 
 
-async def test_hooks_tell_of_partitions_before_they_go_and_when_they_come(client: Any, make_app: MakeApp) -> None:
-    calls: list[tuple[str, set[TP]]] = []
-    held: list[Any] = []
-
-    def agent(app: EmbeddedApp) -> Any:
-        async def hold(stream: Any) -> None:
-            async for event in stream.noack().events():
-                held.append(event)
-
-        return hold
-
-    async def flush(partitions: set[TP]) -> None:
-        calls.append(("revoke", partitions))
-        for event in held:
-            event.ack()
-
-    async def came(partitions: set[TP]) -> None:
-        calls.append(("assign", partitions))
-
-    app = make_app("g1")
-    app.agent(app.topic("a"))(agent(app))
-    app.streams.before_revoke.append(flush)
-    app.streams.after_assign.append(came)
-    await app.start()
-    await fill(client, 10)
-    await until(lambda: len(held) == 10)
-    assert await committed(client, "a", "g1") == [1, 1]
-    await app.stop()
-    every = {TP("a", 0), TP("a", 1)}
-    assert calls == [("assign", every), ("revoke", every)]
-    assert await committed(client, "a", "g1") == [6, 6]
-
-
 async def test_a_fenced_partition_is_dropped_and_its_late_work_counts_for_nothing(
     client: Any, make_app: MakeApp
 ) -> None:
@@ -336,25 +303,6 @@ async def test_a_fenced_partition_is_dropped_and_its_late_work_counts_for_nothin
     again.ack()
     await until(lambda: app.streams.counts.messages_committed == 1)
     assert await committed(client, "a", "g1") == [1, 2]
-    await app.stop()
-
-
-async def test_trap_a_fetcher_that_fails_ends_the_worker(client: Any, make_app: MakeApp) -> None:
-    def agent(app: EmbeddedApp) -> Any:
-        async def ignore(stream: Any) -> None:
-            async for _ in stream:
-                pass
-
-        return ignore
-
-    app = await run_one(make_app(), agent)
-    failed = asyncio.create_task(app.wait_until_failed())
-    pipeline = client.pipeline(transaction=True)
-    pipeline.delete(KEYS.stream("a", 0))
-    pipeline.set(KEYS.stream("a", 0), "no stream")
-    await pipeline.execute()
-    reason = await asyncio.wait_for(failed, 5)
-    assert "WRONGTYPE" in str(reason)
     await app.stop()
 
 

@@ -98,7 +98,7 @@ async def test_a_table_is_there_again_after_a_restart_and_its_changelog_is_compa
     assert two.shown() == {"x": 51}
 
 
-async def test_trap_live_written_keys_a_revoke_empties_the_table_of_the_partition(client: Any, start: Any) -> None:
+async def test_trap_11_a_revoke_empties_the_table_of_the_partition_of_live_rows(client: Any, start: Any) -> None:
     """Faust's memory store goes on showing rows that an agent wrote into a partition that is gone."""
     one = await start()
     await add(client, 0, "x", "x")

@@ -125,6 +125,14 @@ async def test_two_processes_share_and_one_that_is_killed_is_replaced(
     for name in ("rebalances", "commits", "messages_committed", "fenced_partitions"):
         assert f"aegis_group_{name}_total{{{labels}}}" in shown
 
+    argv = [sys.executable, "-m", "aegis.cli", "status", "--json", "--data-dir", str(folder)]
+    env = {**os.environ, "AEGIS_TRANSPORT": f"redis://{wire.address}/0"}
+    asked = await asyncio.to_thread(subprocess.run, argv, env=env, capture_output=True, timeout=30, check=True)
+    instance = json.loads(asked.stdout)
+    assert instance["url"] is None
+    listed = [(each["name"], each["pid"], each["port"], each["health"]) for each in instance["processes"]]
+    assert listed == [(f"worker-{n + 1}", pids[n], port + n, "ok") for n in (0, 1)]
+
     before = set(await owners(wire))
     os.kill(pids[0], signal.SIGKILL)
     await add(wire, 400)

@@ -11,8 +11,9 @@ loading.py, store.py     positions and tables of a partition that has just come
 intents.py               what a sink is about to write, kept beside the ownership it depends on
 ledger.py                for sinks: intents and commits of one partition
 overview.py              what an operator sees
-dead_letter_log.py       dead letters: listed, and put back on their topics
 transport.py, consumer.py, producer.py, rebalance.py   the Faust side of all this
-pipelined_connection.py, stream_producer.py            the gateway's way in
-stream_store.py          topics without Faust: add, read as a group, acknowledge, claim, trim
+reading_positions.py, declaring.py                     parts of it: the offsets of a consumer, how topics are declared
+pipelined_connection.py, stream_producer.py            the gateway's way in, and every command's
+room.py                  whether Redis is too full for the gateway, or for agents
+stream_store.py          topics without Faust: add, look, trim, move; group_reader.py reads as a group, acknowledges, claims
 """

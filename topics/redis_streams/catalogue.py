@@ -87,6 +87,19 @@ class Catalogue:
             known = self._partitions[topic] = int(replies[1])
         return known
 
+    async def require_equal(self, changelog: str, sources: Iterable[str]) -> None:
+        """Refuse a table that is not partitioned as the topics are that fill it. Raises Unavailable and Refused.
+
+        Faust sees it at the first write only, and then in every event.
+        """
+        own = await self.partitions(changelog)
+        for topic in sorted(sources):
+            if (number := await self.partitions(topic)) != own:
+                raise Refused(
+                    f"cannot keep a table: {changelog} has {own} partitions and {topic}, which the same group reads, "
+                    f"has {number}"
+                )
+
     async def register(self, group: str, topics: Iterable[str]) -> None:
         """Register a group as a reader of topics, and show it to Redis tooling. Raises Unavailable."""
         commands: list[Command] = []

@@ -12,13 +12,13 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import TPorTopicSet
-from mode import Seconds, Service
+from mode import Service
 
 from topics.errors import Unavailable
 from topics.redis_streams.commits import Commits
+from topics.redis_streams.declaring import DeclaresTopics
 from topics.redis_streams.delivery import Delivery
 from topics.redis_streams.errors import Fenced
 from topics.redis_streams.fetch import Fetch, Record
@@ -27,6 +27,7 @@ from topics.redis_streams.lane import Lane, Track
 from topics.redis_streams.lease_keeper import LeaseKeeper
 from topics.redis_streams.leases import Leases
 from topics.redis_streams.ledger import PartitionLedger
+from topics.redis_streams.reading_positions import Positions
 from topics.redis_streams.rebalance import Ownership
 from topics.redis_streams.wire import backoff_s
 from topics.streaming import Counts, PartitionHook, Status
@@ -45,7 +46,7 @@ class _NoList(list[int]):
         """Keep nothing."""
 
 
-class Consumer(FaustConsumer):
+class Consumer(DeclaresTopics, Positions):
     """Reads the partitions that this worker owns and commits what its agents have finished.
 
     `before_revoke`: called with every partition held, before any is given up and after agents get nothing new; flush and
@@ -95,7 +96,7 @@ class Consumer(FaustConsumer):
 
     @property
     def lanes(self) -> dict[int, Lane]:
-        """The partitions owned now, with what they have read and not committed."""
+        """See `Positions.lanes`."""
         return self._commits.lanes
 
     @property
@@ -115,8 +116,8 @@ class Consumer(FaustConsumer):
                 # First of all, so that a Redis that drops data is refused before anything is read from it.
                 await self.transport.catalogue.incarnation()
                 await self.transport.catalogue.register(self.group, sorted(names - changelogs))
-                for topic in changelogs:
-                    await self.transport.catalogue.partitions(topic)
+                for changelog in changelogs:
+                    await self.transport.catalogue.require_equal(changelog, names - changelogs)
                 break
             except Unavailable as error:
                 self.log.warning("cannot subscribe yet: %s", error)
@@ -154,77 +155,8 @@ class Consumer(FaustConsumer):
             return partition
         return int(cast("Producer", self.app.producer).key_partition(topic, key).partition)
 
-    async def create_topic(
-        self,
-        topic: str,
-        partitions: int,
-        replication: int,
-        *,
-        config: Mapping[str, Any] | None = None,
-        timeout: Seconds = 30.0,  # noqa: ASYNC109  # Faust's signature
-        retention: Seconds | None = None,
-        compacting: bool | None = None,
-        deleting: bool | None = None,
-        ensure_created: bool = False,
-    ) -> None:
-        """Declare a topic, unless it is known already."""
-        await self.app.producer.create_topic(topic, partitions, replication)
-
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
-
-    # -- positions
-
-    def track(self, tp: TP) -> Track | None:
-        """Return the track of a topic partition that is owned now."""
-        lane = self.lanes.get(tp.partition)
-        return lane.tracks.get(tp.topic) if lane is not None else None
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Start again behind the last commit, wherever agents read."""
-        positions = {}
-        for tp in self._assigned:
-            track = self.track(tp)
-            if track is not None and not self._is_changelog_tp(tp):
-                positions[tp] = track.position = track.committed
-        return positions
-
-    async def perform_seek(self) -> None:
-        """Start again behind the last commit. Needs no Redis: an assignment has read the offsets."""
-        self._read_offset.update(await self.seek_to_committed())
-
-    async def _seek(self, partition: TP, offset: int) -> None:
-        track = self.track(partition)
-        if track is not None:
-            track.position = max(offset, 1)
-
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Read on from these offsets."""
-        for tp, offset in partitions.items():
-            await self._seek(tp, offset or 0)
-            self._read_offset[tp] = offset if offset and offset > 0 else None
-
-    async def seek_to_beginning(self, *partitions: TP) -> None:
-        """Read on from the oldest entry there is."""
-        await self.seek_wait(dict.fromkeys(partitions, 1))
-
-    async def position(self, tp: TP) -> int | None:
-        """Return the offset that is read next."""
-        track = self.track(tp)
-        return track.position if track is not None else None
-
-    def highwater(self, tp: TP) -> int:
-        """Return the offset behind the last entry seen."""
-        track = self.track(tp)
-        return track.highest + 1 if track is not None else 0
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Say nothing of changelogs: assignment has loaded them, so Faust's own recovery must find nothing to do."""
-        return cast("Mapping[TP, int]", dict.fromkeys(partitions))
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Say nothing of changelogs, as `highwaters`."""
-        return cast("Mapping[TP, int]", dict.fromkeys(partitions))
 
     # -- from Redis to the agents
 

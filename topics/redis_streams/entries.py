@@ -7,6 +7,7 @@ the offset. Imports no Faust, so that the gateway can produce with nothing but t
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -50,6 +51,11 @@ def encode_entry(
     return fields
 
 
+def encode_headers(headers: Iterable[Header]) -> bytes:
+    """Return the field `h` of an entry."""
+    return _headers_encoder.encode(list(headers))
+
+
 def decode_entry(fields: Sequence[bytes]) -> Entry:
     """Read field names and values in turn, as XREAD and XRANGE return them. Unknown fields are ignored.
 
@@ -86,6 +92,11 @@ def entry_bytes(fields: Sequence[Field]) -> int:
         if isinstance(field, (bytes, str)):
             total += len(field)
     return total
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key: the same for whoever adds the message."""
+    return zlib.crc32(key) % partitions
 
 
 def entry_id(offset: int) -> str:

@@ -2,6 +2,7 @@
 
     ns:topics                topic -> number of partitions                                    hash
     ns:incarnation           id, generation, run: changes whenever offsets may mean something else   hash
+    ns:removed               "topic:messages", "topic:bytes" -> what a bound has removed        hash
     ns:{p}:s:topic           the entries of one partition, ids 0-1, 0-2, ...                   stream
     ns:{p}:c:topic           group -> next offset to process; every registered group has one   hash
     ns:{p}:lease:group       owner, exp (server milliseconds)                                  hash
@@ -32,6 +33,11 @@ class Keys:
     def incarnation(self) -> str:
         """Hash that names the history the offsets belong to."""
         return f"{self.namespace}:incarnation"
+
+    @property
+    def removed(self) -> str:
+        """Hash of what was removed to keep a bound."""
+        return f"{self.namespace}:removed"
 
     def stream(self, topic: str, partition: int) -> str:
         """Stream that holds the entries of one topic partition."""

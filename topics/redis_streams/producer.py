@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-import zlib
 from collections import deque
 from collections.abc import Awaitable, Generator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from faust.streams import current_event
@@ -16,11 +16,13 @@ from faust.transport.producer import ProducerBuffer
 from faust.types import TP, EventT, RecordMetadata
 from faust.types.core import HeadersArg
 from faust.types.tuples import FutureMessage
-from mode import Seconds, Service
+from mode import Service
 
 from topics.errors import Unavailable
-from topics.redis_streams.entries import Field, encode_entry, entry_bytes, offset_of
-from topics.redis_streams.wire import ReplyError, backoff_s, later_or_never
+from topics.redis_streams.declaring import DeclaresTopics
+from topics.redis_streams.entries import Field, encode_entry, entry_bytes, offset_of, partition_of
+from topics.redis_streams.room import LOOK_S, AgentsRoom
+from topics.redis_streams.wire import ReplyError, later_or_never
 
 if TYPE_CHECKING:
     from topics.redis_streams.consumer import Consumer
@@ -65,7 +67,7 @@ class _Buffer(ProducerBuffer):
         return int(self.pending.qsize())
 
 
-class Producer(FaustProducer):
+class Producer(DeclaresTopics, FaustProducer):
     """Attaches what is produced within an event to that event; pipelines everything else.
 
     An attached message reaches Redis in the transaction that commits its event, or never. A direct one fails with
@@ -81,6 +83,8 @@ class Producer(FaustProducer):
 
     def __post_init__(self) -> None:
         self._wire = self.transport.wire("producer")
+        self._room_wire = self.transport.wire("room")
+        self._agents_room = AgentsRoom(self._ask_room, self.transport.keys, self.transport.catalogue.known)
         self._queue: deque[_Queued] = deque()
         self._queued_bytes = 0
         self._in_flight = 0
@@ -102,6 +106,21 @@ class Producer(FaustProducer):
     async def on_shutdown(self) -> None:
         """Close the wire once the flusher has ended."""
         await self._wire.close()
+        await self._room_wire.close()
+
+    def check_room(self, topic: str) -> None:
+        """See `Sender.check_room`."""
+        self._agents_room.check(topic)
+
+    async def _ask_room(self, *command: Any) -> Any:
+        return (await self._room_wire.call(command))[0]
+
+    @Service.task
+    async def _watch_room(self) -> None:
+        while not self.should_stop:
+            with suppress(Unavailable):  # Commits say so.
+                await self._agents_room.look()
+            await self.sleep(LOOK_S)
 
     async def send(
         self,
@@ -217,7 +236,7 @@ class Producer(FaustProducer):
             if not 0 <= partition < partitions:
                 raise RuntimeError(f"cannot send to {topic} {partition}: it has {partitions} partitions")
             return partition
-        return (zlib.crc32(key) if key is not None else next(self._turn)) % partitions
+        return partition_of(key, partitions) if key is not None else next(self._turn) % partitions
 
     @Service.task
     async def _flusher(self) -> None:
@@ -252,31 +271,6 @@ class Producer(FaustProducer):
         if self._queue or self._in_flight:
             self._idle.clear()
             await self._idle.wait()
-
-    async def create_topic(
-        self,
-        topic: str,
-        partitions: int,
-        replication: int,
-        *,
-        config: Mapping[str, Any] | None = None,
-        timeout: Seconds = 1000.0,  # noqa: ASYNC109  # Faust's signature
-        retention: Seconds | None = None,
-        compacting: bool | None = None,
-        deleting: bool | None = None,
-        ensure_created: bool = False,
-    ) -> None:
-        """Declare a topic, unless it is known already; waits for Redis, since an app that starts cannot do without."""
-        attempt = 0
-        while True:
-            try:
-                await self.transport.catalogue.partitions(topic, partitions)
-                return
-            except Unavailable as error:
-                if attempt == 0:
-                    self.log.warning("cannot declare %s yet: %s", topic, error)
-                await asyncio.sleep(backoff_s(attempt))
-                attempt += 1
 
     def key_partition(self, topic: str, key: bytes) -> TP:
         """Return where messages with this key go."""

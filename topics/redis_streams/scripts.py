@@ -1,4 +1,4 @@
-"""The Lua that runs inside Redis: ownership by the server's clock, and an operator's replay. Nothing of the hot path."""
+"""The Lua that runs inside Redis: ownership by the server's clock, and what operators do. Nothing of the hot path."""
 
 from __future__ import annotations
 
@@ -92,12 +92,88 @@ end
 return redis.call('HGET', KEYS[1], 'id') .. '.' .. redis.call('HGET', KEYS[1], 'generation')
 """
 
-REPLAY: Final = """
--- Puts a dead letter's message back and takes the letter away; the letter stays when the message cannot be added.
--- KEYS target stream, letters   ARGV letter id, entry fields   -> id of the message, or nil when the letter is gone
-if #redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1]) == 0 then return false end
-local added = redis.pcall('XADD', KEYS[1], '0-*', unpack(ARGV, 2))
+PEEK: Final = """
+-- Shows entries without their values, so that neither Redis' answer nor its reader holds more than a few of them.
+-- KEYS stream   ARGV id to begin behind, most entries, bytes of a value, bytes to look at   -> {{id, bytes of `v` or -1, fields}}
+local out, from, seen = {}, ARGV[1], 0
+while #out < tonumber(ARGV[2]) and seen < tonumber(ARGV[4]) do
+  local found = redis.call('XRANGE', KEYS[1], '(' .. from, '+', 'COUNT', 1)[1]
+  if not found then break end
+  local fields, kept, size = found[2], {}, -1
+  for i = 1, #fields, 2 do
+    seen = seen + #fields[i] + #fields[i + 1]
+    if fields[i] == 'v' then
+      size = #fields[i + 1]
+      kept[#kept + 1] = 'v'
+      kept[#kept + 1] = string.sub(fields[i + 1], 1, ARGV[3])
+    elseif fields[i] == 't' or fields[i] == 'k' or fields[i] == 'h' then
+      kept[#kept + 1] = fields[i]
+      kept[#kept + 1] = fields[i + 1]
+    end
+  end
+  from = found[1]
+  out[#out + 1] = {from, size, kept}
+end
+return out
+"""
+
+_UNREAD: Final = """
+local function unread(committed, offset)
+  for _, position in ipairs(redis.call('HVALS', committed)) do
+    if tonumber(position) <= tonumber(offset) then return true end
+  end
+end
+"""
+
+MOVE: Final = (
+    _UNREAD
+    + """
+-- Puts a message on another stream and takes it away here; it stays when it cannot be added. A script and not a MULTI/EXEC:
+-- Redis would take it away also when it could not be added.
+-- KEYS target stream, stream, its offsets   ARGV id, offset, milliseconds, headers   -> new id, or nil when it is gone
+local found = redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
+if not found then return false end
+if unread(KEYS[3], ARGV[2]) then return {err = 'UNREAD by a group'} end
+local fields = {'t', ARGV[3]}
+for i = 1, #found[2], 2 do
+  if found[2][i] == 'v' or found[2][i] == 'k' then
+    fields[#fields + 1] = found[2][i]
+    fields[#fields + 1] = found[2][i + 1]
+  end
+end
+fields[#fields + 1] = 'h'
+fields[#fields + 1] = ARGV[4]
+local added = redis.pcall('XADD', KEYS[1], '0-*', unpack(fields))
 if type(added) == 'table' and added.err then return added end
 redis.call('XDEL', KEYS[2], ARGV[1])
 return added
+"""
+)
+
+REMOVE: Final = (
+    _UNREAD
+    + """
+-- KEYS stream, its offsets   ARGV highest offset, ids   -> how many were there
+if unread(KEYS[2], ARGV[1]) then return {err = 'UNREAD by a group'} end
+return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+"""
+)
+
+REMOVE_OLDEST: Final = """
+-- Removes from the beginning until the stream takes no more than it may; counts first, since nothing may go uncounted.
+-- KEYS stream, its offsets, counts   ARGV bytes, most entries, topic   -> {entries, their bytes}
+if redis.call('HLEN', KEYS[2]) > 0 then return {err = 'UNREAD by a group'} end
+local over = (redis.call('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 0) or 0) - ARGV[1]
+local number, total = 0, 0
+while total < over and number < tonumber(ARGV[2]) do
+  local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  if not found then break end
+  local size = 0
+  for _, part in ipairs(found[2]) do size = size + #part end
+  redis.call('HINCRBY', KEYS[3], ARGV[3] .. ':messages', 1)
+  redis.call('HINCRBY', KEYS[3], ARGV[3] .. ':bytes', size)
+  redis.call('XDEL', KEYS[1], found[1])
+  number, total = number + 1, total + size
+end
+return {number, total}
 """

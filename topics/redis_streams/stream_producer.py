@@ -1,7 +1,6 @@
-"""Messages from the gateway -> Redis Streams, confirmed one by one, refused while a bound is near.
+"""Messages from the gateway and from tools -> Redis Streams, confirmed one by one, refused while a bound is near.
 
-The streams' lengths and Redis' memory are looked at every `LOOK_S` seconds; between two looks the bounds may be passed by
-what arrives in that time, which is why they stand below what Redis can hold.
+The streams' lengths and Redis' memory are looked at every `LOOK_S` seconds (room.py). The stream store adds through this too.
 """
 
 from __future__ import annotations
@@ -11,20 +10,18 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import hiredis
 
 from topics.errors import Unavailable
 from topics.raw import Headers
-from topics.redis_streams.entries import encode_entry
+from topics.redis_streams.entries import encode_entry, partition_of
 from topics.redis_streams.keys import Keys
 from topics.redis_streams.pipelined_connection import PipelinedConnection
+from topics.redis_streams.room import GATEWAY_MEMORY_RATIO, LOOK_S, read_memory, read_size
 
 log = logging.getLogger(__name__)
-
-LOOK_S = 0.25
-MEMORY_RATIO_MAX = 0.8
-"""Share of Redis' maxmemory from which on nothing is taken: agents need the rest to work off what is there."""
 
 
 class StreamProducer:
@@ -56,19 +53,44 @@ class StreamProducer:
             await self._look()
         self._looking = asyncio.create_task(self._keep_looking())
 
-    async def add(self, topic: str, value: bytes, headers: Headers) -> None:
+    async def add(self, topic: str, value: bytes, headers: Headers | None = None, *, key: bytes | None = None) -> None:
         """See `Producer.add`."""
         streams = self._streams.get(topic) or await self._find_streams(topic)
+        try:
+            await self._begin(topic, streams, value, headers, key)
+        except hiredis.ReplyError as exc:
+            raise _refusal(exc) from exc
+
+    async def add_batch(self, topic: str, values: Sequence[bytes], headers: Headers | None = None) -> None:
+        """See `Producer.add_batch`. Goes out in one write; more than the connection buffers (64 MiB) is Unavailable."""
+        streams = self._streams.get(topic) or await self._find_streams(topic)
+        added: list[asyncio.Future[Any]] = []
+        failure: BaseException | None = None
+        try:
+            for value in values:
+                added.append(self._begin(topic, streams, value, headers, None))
+        except Unavailable as exc:
+            failure = exc
+        outcomes = await asyncio.gather(*added, return_exceptions=True)
+        failure = failure or next((each for each in outcomes if isinstance(each, BaseException)), None)
+        if isinstance(failure, hiredis.ReplyError):
+            raise _refusal(failure) from failure
+        if failure is not None:
+            raise failure
+
+    def _begin(
+        self, topic: str, streams: list[str], value: bytes, headers: Headers | None, key: bytes | None
+    ) -> asyncio.Future[Any]:
+        """Queue one message; what is queued in one turn of the event loop goes out in one write."""
         if topic in self._full:
             raise Unavailable(self._full[topic], retry_after_s=2.0)
-        self._next += 1
-        stream = streams[self._next % len(streams)]
-        entry = encode_entry(value, headers=headers, timestamp_ms=int(time.time() * 1000))
-        try:
-            await self._connection.call("XADD", stream, "0-*", *entry)
-        except hiredis.ReplyError as exc:
-            # Out of memory, loading, read-only, failing to write the AOF: Redis did not take it, and may later.
-            raise Unavailable(f"cannot enqueue: Redis says {exc}", retry_after_s=2.0) from exc
+        if key is None:
+            self._next += 1
+            stream = streams[self._next % len(streams)]
+        else:
+            stream = streams[partition_of(key, len(streams))]
+        entry = encode_entry(value, key=key, headers=headers or (), timestamp_ms=int(time.time() * 1000))
+        return self._connection.call("XADD", stream, "0-*", *entry)
 
     async def ping(self) -> None:
         """See `Producer.ping`; a full pipeline counts as not able to take messages."""
@@ -92,7 +114,7 @@ class StreamProducer:
         try:
             count = await self._connection.call("HGET", self._keys.topics, topic)
         except hiredis.ReplyError as exc:
-            raise Unavailable(f"cannot enqueue: Redis says {exc}", retry_after_s=2.0) from exc
+            raise _refusal(exc) from exc
         if count is None:
             raise Unavailable(f"cannot enqueue: topic {topic} is not declared yet", retry_after_s=1.0)
         streams = self._streams[topic] = [self._keys.stream(topic, partition) for partition in range(int(count))]
@@ -112,11 +134,9 @@ class StreamProducer:
     async def _look(self) -> None:
         """Refresh what is full: topic -> why."""
         full: dict[str, str] = {}
-        memory = _info_fields(await self._connection.call("INFO", "memory"))
-        used, bound = int(memory.get("used_memory", "0")), int(memory.get("maxmemory", "0"))
-        if bound and used > bound * MEMORY_RATIO_MAX:
-            why = f"cannot enqueue: the pipeline is full, Redis holds {used >> 20} of {bound >> 20} MiB"
-            full = dict.fromkeys(self._topics, why)
+        memory = await read_memory(self._connection.call)
+        if memory.is_past(GATEWAY_MEMORY_RATIO):
+            full = dict.fromkeys(self._topics, f"cannot enqueue: the pipeline is full, {memory}")
         for topic in self._topics:
             with suppress(Unavailable):
                 why = await self._why_full(topic)
@@ -127,16 +147,15 @@ class StreamProducer:
         self._full = full
 
     async def _why_full(self, topic: str) -> str:
-        """What of a topic is past its bound, "" when nothing is. Bytes are Redis' own estimate, from a few samples."""
+        """What of a topic is past its bound, "" when nothing is."""
         streams = self._streams.get(topic) or await self._find_streams(topic)
         lengths = [await self._connection.call("XLEN", stream) for stream in streams]
         if max(lengths) >= self._stream_messages_max:
             return f"{max(lengths)} requests of one partition"
-        size = sum([await self._connection.call("MEMORY", "USAGE", stream) or 0 for stream in streams])
+        size = await read_size(self._connection.call, streams)
         return f"{size >> 20} MiB" if size >= self._topic_bytes_max else ""
 
 
-def _info_fields(text: bytes) -> dict[str, str]:
-    """Redis' INFO text -> name to value."""
-    pairs = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
-    return {name: value for name, _, value in pairs}
+def _refusal(exc: hiredis.ReplyError) -> Unavailable:
+    """Out of memory, loading, read-only, failing to write the AOF: Redis did not take it, and may later."""
+    return Unavailable(f"cannot enqueue: Redis says {exc}", retry_after_s=2.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faust.transport import base
+from faust.transport.conductor import Conductor as FaustConductor
 from faust.types import AppT
 from yarl import URL
 
@@ -18,6 +19,12 @@ from topics.redis_streams.producer import Producer
 from topics.redis_streams.wire import Wire
 
 
+class Conductor(FaustConductor):
+    """Faust's distributor of messages, which waits 45 s before it reads topics that were added after the start."""
+
+    _resubscribe_sleep_lock_seconds = 1.0
+
+
 class Transport(base.Transport):
     """Redis Streams under one Faust app.
 
@@ -27,6 +34,7 @@ class Transport(base.Transport):
 
     Consumer: ClassVar[Any] = Consumer
     Producer: ClassVar[Any] = Producer
+    Conductor: ClassVar[Any] = Conductor
 
     default_port = 6379
     driver_version = "aegis-redis-streams"

@@ -17,6 +17,7 @@ BOUNDS = BlockBounds(rows_max=100, bytes_max=1000, age_s=0.5)
 class Message:
     def __init__(self, offset: int, value: bytes) -> None:
         self.topic, self.partition, self.offset, self.value, self.headers = "logs", 0, offset, value, []
+        self.key = None
 
 
 class Event:
@@ -93,7 +94,7 @@ class Worker:
             insert=store.insert,
             delivery=Delivery(
                 "store_logs",
-                produce=lambda event, topic, value, headers: self.buried.append(value),
+                produce=lambda event, topic, value, headers, key: self.buried.append(value),
                 crash=self.crashes.append,
             ),
         )

@@ -18,7 +18,7 @@ from topics.raw import Headers
 class Message:
     def __init__(self, offset: int) -> None:
         self.topic, self.partition, self.offset = "logs.raw", 2, offset
-        self.value, self.headers = b"body %d" % offset, [("org", b"o")]
+        self.key, self.value, self.headers = b"key", b"body %d" % offset, [("org", b"o")]
 
 
 class Event:
@@ -44,7 +44,7 @@ class Stream:
 
 class Outcome:
     def __init__(self) -> None:
-        self.produced: list[tuple[Event, str, bytes, Headers]] = []
+        self.produced: list[tuple[Event, str, bytes | None, Headers, bytes | None]] = []
         self.crashes: list[BaseException] = []
         self.delivery = Delivery(
             "normalize_logs", produce=lambda *message: self.produced.append(message), crash=self.crashes.append
@@ -91,9 +91,9 @@ async def test_refused_is_buried_with_its_reason_and_the_next_goes_on(outcome: O
             raise Refused("cannot read it", code="bad_message")
 
     await outcome.delivery.each(Stream(*events), work)
-    ((event, topic, value, headers),) = outcome.produced
-    letter = DeadLetter.from_message(value, headers)
-    assert (event, topic, value) == (events[0], DEAD_LETTERS, b"body 1")
+    ((event, topic, value, headers, key),) = outcome.produced
+    letter = DeadLetter.from_headers(headers)
+    assert (event, topic, value, key) == (events[0], DEAD_LETTERS, b"body 1", b"key")
     assert (letter.topic, letter.partition, letter.offset, letter.agent) == ("logs.raw", 2, 1, "normalize_logs")
     assert (letter.code, letter.reason, letter.headers) == ("bad_message", "cannot read it", (("org", b"o"),))
     assert [each.acks for each in events] == [1, 1]

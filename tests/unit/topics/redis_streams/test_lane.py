@@ -27,7 +27,9 @@ def committed_after(lane: Lane, *acked: int) -> int:
     ("acked", "next_offset"),
     [((), 1), ((2,), 1), ((2, 3), 1), ((1,), 2), ((1, 3), 2), ((3, 2, 1), 4), ((1, 2, 3, 4), 5)],
 )
-def test_trap_new_offset_commits_only_behind_the_first_unacknowledged(acked: tuple[int, ...], next_offset: int) -> None:
+def test_trap_03_offsets_are_committed_only_behind_the_first_unacknowledged(
+    acked: tuple[int, ...], next_offset: int
+) -> None:
     """Faust's `_new_offset` is off by one: with 2..40 acknowledged it committed 41 while message 1 still ran."""
     assert committed_after(lane_with(1, 2, 3, 4), *acked) == next_offset
 
@@ -41,15 +43,15 @@ def test_acknowledging_the_missing_one_commits_all_behind_it() -> None:
     assert lane.tracks["a"].pending_bytes == 0
 
 
-def test_trap_gap_in_offsets_does_not_count_the_message_behind_it() -> None:
+def test_trap_03_a_gap_in_offsets_does_not_count_the_message_behind_it() -> None:
     """Faust's `_add_gap` marks the message that ends a gap as processed."""
     lane = lane_with(1, 2, 10)
     assert committed_after(lane, 1, 2) == 3
     assert committed_after(lane, 10) == 11
 
 
-def test_trap_growing_list_a_share_holds_only_what_was_there_when_it_was_made() -> None:
-    """The study lost table updates because a commit aliased a list that went on growing."""
+def test_trap_06_a_share_holds_only_what_was_there_when_it_was_made() -> None:
+    """The rows of an offset go out with it: the study lost table updates because a commit aliased a list that went on growing."""
     lane = lane_with(1, 2)
     lane.attach("a", 1, to=("b", 0), fields=[b"v", b"one"], future=None)
     lane.tracks["a"].acked.add(1)
