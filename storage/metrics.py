@@ -13,12 +13,13 @@ import numpy as np
 
 from storage.metric_reader import MetricReader
 from storage.metric_samples import COLUMNS, Samples, encode_copy, in_order
+from storage.metric_selection import TS_US_MAX, TS_US_MIN
 from storage.named_queries import load_queries
 from storage.postgres import postgres_errors
 from storage.scope import OrgScope
 from storage.series import REFUSED, Resolved, SeriesCache, resolve_series
 from storage.timescale import Connection, Timescale
-from topics.errors import AegisError
+from topics.errors import AegisError, Refused
 from topics.metric_columns import MetricBatch
 
 _SQL = load_queries("metrics.sql")
@@ -123,6 +124,8 @@ def _block(batches: Sequence[tuple[OrgScope, MetricBatch]], ids: list[list[int |
     )
     ts_us = np.concatenate([batch.ts_us for _, batch in batches])
     value = np.concatenate([batch.value for _, batch in batches])
+    if len(ts_us) and not TS_US_MIN <= ts_us.min() <= ts_us.max() <= TS_US_MAX:
+        raise Refused("cannot store metrics: a time is outside the years 1 to 9999", code="invalid_field", path="ts")
     accepted = series_id != REFUSED
     refused = len(series_id) - int(np.count_nonzero(accepted))
     if refused:
