@@ -161,10 +161,10 @@ async def _dead_letters(settings: Settings) -> list[Finding]:
 
 async def _postgres(settings: Settings) -> list[Finding]:
     async with opened_control_plane(settings, with_secrets=settings.master_key is not None) as control_plane:
-        organizations = await control_plane.list_organizations()
+        organizations = await control_plane.organizations.list_all()
         findings = [Finding("postgresql", "ok", f"{len(organizations)} organizations")]
         if settings.master_key is not None:
-            snapshot = await control_plane.load_keys()
+            snapshot = await control_plane.api_keys.load()
             if snapshot.unreadable:
                 found = f"{len(snapshot.unreadable)} were sealed under another AEGIS_MASTER_KEY"
                 findings.append(

@@ -133,12 +133,6 @@ def _block(batches: Sequence[tuple[OrgScope, MetricBatch]], ids: list[list[int |
     return in_order(Samples(series_id, ts_us, value)), refused
 
 
-async def apply_retention(timescale: Timescale) -> int:
-    """Delete now what is beyond its age; returns how many chunks (TimescaleDB) or samples (plain PostgreSQL) went."""
-    with postgres_errors("apply the retention of metrics"):
-        return int(await timescale.pool.fetchval(_SQL["apply_retention"]))
-
-
 async def _advance(connection: Connection, source: SourceRange) -> int:
     """Move the offset; returns the block's number. The row stays locked, so that a stale owner waits here and is refused."""
     place = (source.incarnation, source.topic, source.partition)

@@ -48,16 +48,20 @@ def test_migrate_finds_every_store_up_to_date(instance: Any) -> None:
 
 
 def test_the_demo_sends_what_it_says(instance: Any) -> None:
+    organization = instance.organization(f"demo reader {time.time_ns()}")
+    organization.token, organization.org_id = instance.facts["token"], instance.facts["org_id"]
+    before = {signal: len(organization.stored(signal)) for signal in ("metrics", "traces", "rum")}
     summary = json.loads(instance.aegis("demo", "--rate", "500", "--seconds", "2", "--json"))
     assert summary["accepted"] == 1000
     assert 1.5 < summary["seconds"] < 10
-    organization = instance.organization(f"demo reader {time.time_ns()}")
-    organization.token = instance.facts["token"]
     now = time.time()
     logs = organization.found_in_time(1000, start=now - 120, end=now + 60)
     assert len({log["id"] for log in logs}) == len(logs) >= 1000
     assert {log["environment"] for log in logs} == {"demo"}
     assert len({log["service"] for log in logs}) > 5
+    for signal, field in (("metrics", "metrics"), ("traces", "spans"), ("rum", "rum")):
+        sent = before[signal] + summary[field]
+        assert len(organization.stored_in_time(signal, sent)) == sent > before[signal]
 
 
 def test_without_an_instance_commands_say_what_to_do(new_instance: Callable[..., Any]) -> None:

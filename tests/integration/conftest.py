@@ -18,15 +18,18 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pyarrow as pa
 import pytest
 
 from storage.clickhouse import ClickHouse, ClickHouseAddress
+from storage.control_plane import ControlPlane
 from storage.migrations import migrate
+from storage.sealing import Sealer
 from storage.timescale import Timescale, TimescaleAddress
 
 # Found and not imported: importing the wheel makes a runtime folder for its server class, which nothing here uses.
@@ -125,6 +128,27 @@ class StorePostgres:
             self._process.wait(30)
             self._process = None
 
+    def kill(self) -> None:
+        """As a crash. Its backends notice by themselves, and no new server starts before they are gone."""
+        if self._process is not None:
+            pid = self._process.pid
+            backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            self._process.kill()
+            self._process.wait(30)
+            self._process = None
+            deadline = time.monotonic() + 20
+            while any(Path(f"/proc/{backend}").exists() for backend in backends) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def run_file(self, database: str, file: Path, env: dict[str, str]) -> None:
+        """Run a file with psql, as the superuser; `env` is what its \\getenv finds."""
+        subprocess.run(
+            [_postgres("psql"), "-X", "-q", "-d", self.dsn(database), "-f", str(file)],
+            check=True,
+            env=os.environ | env,
+            stdout=subprocess.DEVNULL,
+        )
+
     def dump_schema(self, database: str) -> str:
         """What pg_dump prints of a database, without the lines that hold no schema."""
         done = subprocess.run(
@@ -172,6 +196,14 @@ async def store_empty_dsn(store_postgres_server: StorePostgres) -> AsyncIterator
     yield store_postgres_server.dsn(name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
+
+
+@pytest.fixture
+async def store_control_plane(store_dsn: str) -> AsyncIterator[ControlPlane]:
+    """The control plane on a migrated database of its own."""
+    await migrate(control_plane_dsn=store_dsn)
+    async with await ControlPlane.open(store_dsn, Sealer(os.urandom(32))) as control_plane:
+        yield control_plane
 
 
 class StoreClickHouse:
@@ -247,8 +279,22 @@ def store_migrated_address(
 async def store_clickhouse(store_migrated_address: ClickHouseAddress) -> AsyncIterator[ClickHouse]:
     """A client of a migrated ClickHouse database, whose tables are empty and have forgotten every token."""
     async with ClickHouse(store_migrated_address) as clickhouse:
-        await clickhouse.command("TRUNCATE TABLE logs")
+        for table in ("logs", "spans", "rum_events", "logs_hourly", "spans_hourly", "rum_hourly"):
+            await clickhouse.command(f"TRUNCATE TABLE {table}")
         yield clickhouse
+
+
+def _arrow_stream(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(list(rows), schema=schema))
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.fixture(scope="session")
+def store_block() -> Callable[[Sequence[dict[str, Any]], pa.Schema], bytes]:
+    """Called with rows and their Arrow schema, it gives the block that a store inserts."""
+    return _arrow_stream
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,13 @@ async def _tables(dsn: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def _add_ghosts(root: Path) -> None:
+    """One more migration of the control plane than there are."""
+    folder = root / "timescaledb/control_plane"
+    last = len(read_migrations("control_plane", folder))
+    (folder / f"{last + 1:04}_create_ghosts.sql").write_text("CREATE TABLE ghosts (id int);\n")
+
+
 async def _count(address: ClickHouseAddress, sql: str) -> int:
     async with ClickHouse(ClickHouseAddress(address.host, address.port, database="")) as server:
         answer = await server.read(sql, tuple[int], {"database": address.database}, doing="count")
@@ -110,7 +117,7 @@ async def test_a_changed_file_stops_every_target(
     await migrate(control_plane_dsn=store_dsn, clickhouse=store_clickhouse_address, root=root)
     changed = root / "clickhouse/migrations/0001_create_logs.sql"
     changed.write_text(changed.read_text() + "-- changed\n")
-    (root / "timescaledb/control_plane/0003_create_ghosts.sql").write_text("CREATE TABLE ghosts (id int);\n")
+    _add_ghosts(root)
     for dry_run in (True, False):
         with pytest.raises(Refused, match="0001_create_logs was changed"):
             await migrate(control_plane_dsn=store_dsn, clickhouse=store_clickhouse_address, root=root, dry_run=dry_run)
@@ -118,7 +125,7 @@ async def test_a_changed_file_stops_every_target(
 
 
 async def test_a_newer_database_is_refused(store_dsn: str, root: Path) -> None:
-    (root / "timescaledb/control_plane/0003_create_ghosts.sql").write_text("CREATE TABLE ghosts (id int);\n")
+    _add_ghosts(root)
     await migrate(control_plane_dsn=store_dsn, root=root)
     with pytest.raises(Refused, match="it is newer"):
         await migrate(control_plane_dsn=store_dsn)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from storage.metric_selection import MetricSelection
-from storage.metrics import MetricStore, SourceRange, apply_retention
+from storage.metrics import MetricStore, SourceRange
 from storage.migrations import migrate
 from storage.scope import OrgScope
 from storage.timescale import Timescale, TimescaleAddress
@@ -204,7 +204,7 @@ async def test_the_policies_do_their_work(store: MetricStore, database: asyncpg.
 
 
 async def test_retention_drops_what_is_too_old_and_keeps_the_rollups(
-    store: MetricStore, timescale: Timescale, database: asyncpg.Connection, scope: OrgScope
+    store: MetricStore, database: asyncpg.Connection, scope: OrgScope
 ) -> None:
     now_s = int(time.time()) // 3600 * 3600
     await insert(store, scope, now_s - 40 * DAY_S, 50)
@@ -224,7 +224,7 @@ async def test_retention_drops_what_is_too_old_and_keeps_the_rollups(
     points = await store.query(scope, selection, step_us=3600 * S, aggregation="count")
     assert sum(point.value for point in points) == 98
     await insert(store, scope, now_s - 40 * DAY_S, 50)
-    assert await apply_retention(timescale) >= 1
+    assert await database.fetchval("SELECT apply_metrics_retention()") >= 1
     assert len((await store.read_samples(scope, series, 0, now_s * S)).value) == 100
 
 
