@@ -4,6 +4,7 @@ normalize    logs.raw    -> normalize_logs    -> logs       -> store_logs     ->
              metrics.raw -> normalize_metrics -> metrics    -> store_metrics  -> TimescaleDB
              traces.raw  -> normalize_traces  -> traces     -> store_spans    -> ClickHouse
              rum.raw     -> normalize_rum     -> rum        -> store_rum      -> ClickHouse
+watch        usage       -> count_usage       -> a table    -> usage_daily (each normalize agent counts what it has in hand)
 
 The store agents share a group, and a stopped database stops only the topics that go there: offsets, bounds of what is held and
 block writers are a topic partition's own.
@@ -17,14 +18,17 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from agents.blocks import BlockBounds
+from agents.count_usage import CountUsage, Flush
 from agents.delivery import Delivery, Produce, message_headers, until_available
 from agents.inserts import ColumnStore, Insert, PointStore, columns_into, points_into
 from agents.normalize_logs import normalize_logs
 from agents.normalize_metrics import normalize_metrics
 from agents.normalize_rum import normalize_rum
 from agents.normalize_traces import normalize_traces
+from agents.raw_batches import usage_of, without_encoding
 from agents.store_blocks import StoreBlocks
-from topics import metric_columns
+from tables.usage import UsageTotals, create_usage_table
+from topics import metric_columns, usage_counts
 from topics.faust_app import EmbeddedApp, TransportConfig, create_app
 from topics.log_columns import LOG_MESSAGES
 from topics.names import (
@@ -39,12 +43,14 @@ from topics.names import (
     STORE_GROUP,
     TRACES,
     TRACES_RAW,
+    USAGE,
+    WATCH_GROUP,
 )
 from topics.raw import Headers, RawBatch
 from topics.rum_columns import RUM_MESSAGES
 from topics.span_columns import SPAN_MESSAGES
 
-DUTIES: Final = ("normalize", "store")
+DUTIES: Final = ("normalize", "store", "watch")
 
 Crash = Callable[[BaseException], None]
 
@@ -90,9 +96,12 @@ def _add_normalize_agent(
         app.sender.check_room(target)
         message = event.message
         batch = RawBatch.from_message(message.value, message_headers(message).items())
+        batch = without_encoding(batch)
         value, headers = normalize(batch, partition=message.partition, offset=message.offset)
         # The same partition number: it is ours, and what comes of one partition stays in order.
         app.sender.take(event, target, value, partition=message.partition, headers=headers)
+        counts = usage_of(batch, target, int(dict(headers)["rows"]))
+        app.sender.take(event, USAGE, usage_counts.encode(counts), key=batch.org_id.encode())
 
     async def agent(stream: Any) -> None:
         await delivery.each(stream, work)
@@ -120,6 +129,21 @@ def create_store_app(config: TransportConfig, *, stores: Stores, bounds: BlockBo
     # A partition that is given up, lost or begun again starts with an empty buffer and the ledger.
     for hooks in (app.streams.before_revoke, app.streams.after_loss, app.streams.after_assign):
         hooks.append(forget)
+    return app
+
+
+def create_watch_app(config: TransportConfig, *, flush_usage: Flush, crash: Crash) -> EmbeddedApp:
+    """What is keyed -> tables, and what they show."""
+    app = create_app(WATCH_GROUP, config)
+    usage = CountUsage(UsageTotals(create_usage_table(app, partitions=config.partitions)), flush_usage)
+    delivery = Delivery("count_usage", produce=_producer(app), crash=crash)
+
+    async def agent(stream: Any) -> None:
+        await delivery.each(stream, usage.count)
+
+    app.agent(app.topic(USAGE), name="count_usage")(agent)
+    app.streams.after_assign.append(usage.assigned)
+    app.task(usage.keep_flushing)
     return app
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from topics.arrow_messages import MILLISECONDS
-from topics.content_encoding import decoded
+from topics.content_encoding import IDENTITY, decoded
 from topics.errors import Refused
+from topics.names import LOGS, METRICS, RUM, TRACES
 from topics.raw import RawBatch
 from topics.record_ids import record_ids
+from topics.usage_counts import UsageCounts, day_of
 
 T = TypeVar("T")
 
@@ -24,7 +27,29 @@ def read_batch(batch: RawBatch, readers: Mapping[str, Callable[[bytes], T]]) -> 
     read = readers.get(batch.format)
     if read is None:
         raise Refused(f"cannot read a batch in format {batch.format}", code="bad_message")
-    return read(decoded(batch.body, batch.encoding, bytes_max=DECODED_BYTES_MAX))
+    return read(without_encoding(batch).body)
+
+
+def without_encoding(batch: RawBatch) -> RawBatch:
+    """The batch with its body as the sender had it before compressing."""
+    if batch.encoding == IDENTITY:
+        return batch
+    body = decoded(batch.body, batch.encoding, bytes_max=DECODED_BYTES_MAX)
+    return replace(batch, body=body, encoding=IDENTITY)
+
+
+def usage_of(batch: RawBatch, topic: str, rows: int) -> UsageCounts:
+    """What a batch, without its encoding, adds to its organization's usage; `topic` is that of its normalized records."""
+    counts = UsageCounts(batch.org_id, day_of(batch.received_at_ms))
+    if topic == LOGS:
+        counts.logs_count, counts.logs_bytes = rows, len(batch.body)
+    elif topic == METRICS:
+        counts.metrics_count = rows
+    elif topic == TRACES:
+        counts.spans_count = rows
+    elif topic == RUM:
+        counts.rum_events = rows
+    return counts
 
 
 def shared_columns(batch: RawBatch, *, partition: int, offset: int, rows: int) -> dict[str, pa.Array[Any]]:

@@ -71,7 +71,8 @@ def query(
 
 def worker(
     duty: Annotated[
-        list[str] | None, typer.Option(help="normalize or store; repeat for several [default: all]", show_default=False)
+        list[str] | None,
+        typer.Option(help="normalize, store or watch; repeat for several [default: all]", show_default=False),
     ] = None,
     port: Annotated[
         int | None,

@@ -10,12 +10,14 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from aegis.access import opened_control_plane
 from aegis.processes.dead_letter_bound import keep_dead_letters_bounded
 from aegis.processes.worker_metrics import registered
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_metrics
-from agents.app import Stores, create_normalize_app, create_store_app, learn_topics
+from agents.app import Stores, create_normalize_app, create_store_app, create_watch_app, learn_topics
 from agents.blocks import BlockBounds
+from storage.control_plane import ControlPlane
 from storage.logs import LogStore
 from storage.rum import RumStore
 from storage.spans import SpanStore
@@ -42,13 +44,18 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
 
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
         metrics = await stack.enter_async_context(opened_metrics(settings))
+        control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=False))
         await declare_all_topics_in_time(settings, stop)
         stores = Stores(
             logs=LogStore(clickhouse), spans=SpanStore(clickhouse), rum=RumStore(clickhouse), metrics=metrics
         )
-        apps = _create_apps(settings, duties, stores, crash)
+        apps = _create_apps(settings, duties, stores, control_plane, crash)
         stack.enter_context(registered(apps))
-        checks = {"clickhouse": clickhouse.ping, "timescale": metrics.ping} if "store" in duties else {}
+        checks: dict[str, Any] = {}
+        if "store" in duties:
+            checks |= {"clickhouse": clickhouse.ping, "timescale": metrics.ping}
+        if "watch" in duties:
+            checks["postgres"] = control_plane.ping
         web = _worker_app(apps, checks)
         serving = asyncio.create_task(serve(web, sock, stop=stop))
         async with _running(settings, apps, crash):
@@ -61,7 +68,9 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
             raise failure.result()
 
 
-def _create_apps(settings: Settings, duties: Sequence[str], stores: Stores, crash: Any) -> dict[str, EmbeddedApp]:
+def _create_apps(
+    settings: Settings, duties: Sequence[str], stores: Stores, control_plane: ControlPlane, crash: Any
+) -> dict[str, EmbeddedApp]:
     config = TransportConfig(
         url=settings.transport_url,
         data_dir=settings.data_dir / "faust",
@@ -75,6 +84,8 @@ def _create_apps(settings: Settings, duties: Sequence[str], stores: Stores, cras
         apps["normalize"] = create_normalize_app(config, crash=crash)
     if "store" in duties:
         apps["store"] = create_store_app(config, stores=stores, bounds=bounds, crash=crash)
+    if "watch" in duties:
+        apps["watch"] = create_watch_app(config, flush_usage=control_plane.usage.flush, crash=crash)
     return apps
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import hiredis
 from redis.asyncio.connection import parse_url
 
-from topics.errors import Unavailable
+from topics.errors import Refused, Unavailable
 
 Command = Sequence[Any]
 """One command: its name and arguments as str, bytes, int or float."""
@@ -175,6 +175,8 @@ def later_or_never(error: Exception) -> Exception:
     text = str(error)
     if text.startswith(_TRY_LATER) or "OOM command" in text:
         return Unavailable(f"cannot use Redis now: {text}")
+    if text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
+        return Refused(f"cannot use Redis: it says {text}; set AEGIS_TRANSPORT=redis://user:password@host:port/0")
     return error
 
 
