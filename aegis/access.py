@@ -5,11 +5,12 @@ Apart from aegis/wiring.py, because most commands need only this, and importing 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aegis.settings import Settings
 from query.tokens import Tokens
+from storage.changes import Change, ChangeListener
 from storage.control_plane import ControlPlane
 from storage.sealing import Sealer
 from topics.errors import Refused
@@ -41,5 +42,20 @@ def tokens(settings: Settings) -> Tokens:
 async def opened_control_plane(settings: Settings, *, with_secrets: bool) -> AsyncIterator[ControlPlane]:
     """The control plane; `with_secrets` when keys are to be made or checked."""
     opener = sealer(settings) if with_secrets else None
-    async with await ControlPlane.open(settings.database_url.get_secret_value(), opener) as control_plane:
+    async with await ControlPlane.open(
+        settings.database_url.get_secret_value(), opener, statement_cache_size=settings.statement_cache_size
+    ) as control_plane:
         yield control_plane
+
+
+@asynccontextmanager
+async def listening_for_changes(
+    settings: Settings, on_change: Callable[[Change], None]
+) -> AsyncIterator[ChangeListener]:
+    """Call `on_change` for every change of the control plane, in the background."""
+    listener = ChangeListener(settings.listen_url, on_change)
+    await listener.start()
+    try:
+        yield listener
+    finally:
+        await listener.close()

@@ -58,6 +58,18 @@ class IngestClient:
         """Send up to 1000 logs. See `send_body`."""
         return await self.send_body("/v1/logs", orjson.dumps({"logs": logs}))
 
+    async def send_metrics(self, points: Sequence[dict[str, Any]]) -> Accepted:
+        """Send up to 5000 metric points. See `send_body`."""
+        return await self.send_body("/v1/metrics", orjson.dumps({"metrics": points}))
+
+    async def send_spans(self, spans: Sequence[dict[str, Any]]) -> Accepted:
+        """Send up to 500 spans. See `send_body`."""
+        return await self.send_body("/v1/traces", orjson.dumps({"spans": spans}))
+
+    async def send_rum(self, events: Sequence[dict[str, Any]]) -> Accepted:
+        """Send up to 1000 RUM events. See `send_body`."""
+        return await self.send_body("/v1/rum", orjson.dumps({"events": events}))
+
     async def send_body(self, path: str, body: bytes) -> Accepted:
         """Sign and send one body; 503 and 429 are tried again after the gateway's Retry-After.
 

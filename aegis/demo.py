@@ -1,14 +1,20 @@
-"""Nothing -> realistic log traffic of a small web shop, as JSON-ready records.
+"""Nothing -> realistic traffic of a small web shop in all four signals, as JSON-ready records.
 
-Twelve services of different weight, levels that go with what happened, requests that share a trace, an error burst in one
-service every few minutes, user agents, client addresses and a little personal data, as real logs have.
+Visitors look at pages and press buttons; each press is a request that passes through several of twelve services. A request leaves
+spans that hang together, a few log lines in the services that it passed, and counts in their metrics; the browser reports
+page views, web vitals, resources and errors, and names the trace it caused. One service has an error burst every few minutes.
+User agents, client addresses and a little personal data are as in real traffic.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
+from aegis.demo_metrics import ShopMetrics
+from aegis.demo_rum import Visitors
 from topics.timestamps import format_timestamp
 
 SERVICES = {
@@ -16,71 +22,153 @@ SERVICES = {
     "payments": 7, "users": 6, "orders": 6, "shipping": 4, "notify": 3, "billing": 2,
 }  # fmt: skip
 REGIONS = ("eu-west-1", "eu-central-1", "us-east-1")
-AGENTS = (
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36",
-    "okhttp/4.12.0",
-    "python-requests/2.32.3",
-)
-ROUTES = ("/api/orders", "/api/orders/{id}", "/api/cart", "/api/search", "/api/users/{id}", "/api/payments", "/health")
 _LEVELS = ("debug", "info", "warn", "error")
-_CALM, _BURST = (15, 75, 8, 2), (5, 45, 20, 30)
+_CALM, _BURST = (15, 77, 7, 1), (5, 45, 20, 30)
 _BURST_EVERY_S, _BURST_FOR_S = 180, 20
-_LINES_OF_TRACE = 8
+_SCRAPE_NS = 5 * 10**9
+
+ROUTES = {
+    "/api/products": ("catalog", "search"),
+    "/api/products/{id}": ("catalog",),
+    "/api/search": ("search", "catalog"),
+    "/api/cart": ("cart", "catalog"),
+    "/api/orders": ("checkout", "cart", "payments", "orders", "shipping", "notify"),
+    "/api/orders/{id}": ("orders", "shipping"),
+    "/api/users/{id}": ("users", "auth"),
+    "/api/login": ("auth", "users"),
+    "/api/payments": ("payments", "billing"),
+}
+"""Route -> the services behind the gateway that a request passes, in order."""
 
 
-class LogTraffic:
-    """An endless stream of logs; the same seed gives the same logs for the same times."""
+@dataclass(slots=True)
+class Traffic:
+    """What a stretch of time brought, a list of records each signal."""
+
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    spans: list[dict[str, Any]] = field(default_factory=list)
+    rum: list[dict[str, Any]] = field(default_factory=list)
+
+
+class ShopTraffic:
+    """An endless stream of requests; the same seed gives the same traffic for the same times."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._random = random.Random(seed)
-        self._names = list(SERVICES)
-        self._weights = list(SERVICES.values())
-        self._trace = ""
-        self._trace_left = 0
+        self._visitors = Visitors(self._random)
+        self._metrics = ShopMetrics()
+        self._scraped_ns = 0
 
-    def batch(self, size: int, *, now_ns: int) -> list[dict[str, Any]]:
-        """`size` logs that end at `now_ns` (unix nanoseconds), a few hundred microseconds apart."""
-        pick = self._random
-        start = now_ns - size * 300_000
-        return [self._log(start + i * 300_000 + pick.randrange(250_000)) for i in range(size)]
+    def batch(self, logs: int, *, now_ns: int) -> Traffic:
+        """As many requests as bring `logs` logs, until `now_ns` (unix nanoseconds); metrics as they stand, every 5 s."""
+        traffic = Traffic()
+        while len(traffic.logs) < logs:
+            ago = (logs - len(traffic.logs)) * 300_000
+            self._request(traffic, now_ns - ago - self._random.randrange(250_000))
+        del traffic.logs[logs:]
+        if now_ns - self._scraped_ns >= _SCRAPE_NS:
+            self._scraped_ns = now_ns
+            traffic.metrics = list(self._metrics.points(now_ns // 1_000_000, self._random))
+        return traffic
 
-    def _log(self, ts_ns: int) -> dict[str, Any]:
+    def _request(self, traffic: Traffic, ts_ns: int) -> None:
+        """One press of a button: what the browser saw, what the services did, and what they wrote."""
         pick = self._random
+        route = pick.choice(tuple(ROUTES))
+        trace_id = f"{pick.getrandbits(128):032x}"
+        visitor = self._visitors.next()
+        failing = self._failing(ts_ns)
+        duration_ns = 0
+        worst = "info"
+        for span, level in self._spans(trace_id, route, ts_ns, failing):
+            traffic.spans.append(span)
+            took_ms = span["duration_ms"]
+            duration_ns = max(duration_ns, int(took_ms * 1e6))
+            worst = max(worst, level, key=_LEVELS.index)
+            self._metrics.count(span["service"], route, error=level == "error", duration_s=took_ms / 1000)
+            if pick.random() < 0.7:
+                traffic.logs.append(self._log(span, route, level, visitor.address, visitor.agent))
+        traffic.rum += self._visitors.events(
+            visitor, route, trace_id, ts_ns, duration_ns / 1e6, failed=worst == "error"
+        )
+
+    def _failing(self, ts_ns: int) -> str:
+        """The service that has its burst of errors at that time, "" for none."""
         second = ts_ns // 1_000_000_000
-        service = pick.choices(self._names, self._weights)[0]
-        burst = (
-            second % _BURST_EVERY_S < _BURST_FOR_S
-            and service == self._names[second // _BURST_EVERY_S % len(self._names)]
+        if second % _BURST_EVERY_S >= _BURST_FOR_S:
+            return ""
+        return tuple(SERVICES)[second // _BURST_EVERY_S % len(SERVICES)]
+
+    def _spans(self, trace_id: str, route: str, ts_ns: int, failing: str) -> Iterator[tuple[dict[str, Any], str]]:
+        """The gateway's span, and below it one of each service, the next beginning when the one before has ended."""
+        pick = self._random
+        root_id, at_ns = f"{pick.getrandbits(64):016x}", ts_ns + pick.randrange(200_000, 900_000)
+        below: list[tuple[dict[str, Any], str]] = []
+        for service in ROUTES[route]:
+            level = pick.choices(_LEVELS, _BURST if service == failing else _CALM)[0]
+            took_ns = int(pick.lognormvariate(1.8, 0.8) * 1e6 * (4 if service == failing else 1)) + 50_000
+            span = self._span(trace_id, root_id, service, f"{service}.handle", "server", at_ns, took_ns, level)
+            span["attributes"] |= {"http.route": route, "region": pick.choice(REGIONS)}
+            below.append((span, level))
+            at_ns += took_ns + pick.randrange(50_000, 400_000)
+        worst = max((level for _, level in below), key=_LEVELS.index)
+        root = self._span(
+            trace_id, "", "gateway", f"{self._method(route)} {route}", "server", ts_ns, at_ns - ts_ns + 300_000, worst
         )
-        level = pick.choices(_LEVELS, _BURST if burst else _CALM)[0]
-        if self._trace_left == 0:
-            self._trace, self._trace_left = f"{pick.getrandbits(128):032x}", pick.randint(2, _LINES_OF_TRACE)
-        self._trace_left -= 1
-        status = {"debug": 200, "info": pick.choice((200, 200, 201, 204)), "warn": pick.choice((404, 409, 429))}.get(
-            level, 503
-        )
-        duration_ms = round(pick.lognormvariate(3.2, 0.9) * (4 if burst else 1), 2)
-        route = pick.choice(ROUTES)
+        root["span_id"] = root_id
+        root["attributes"] |= {"http.route": route, "http.status_code": 503 if worst == "error" else 200}
+        yield root, worst
+        yield from below
+
+    def _span(
+        self, trace_id: str, parent: str, service: str, operation: str, kind: str, ts_ns: int, took_ns: int, level: str
+    ) -> dict[str, Any]:
+        pick = self._random
+        span: dict[str, Any] = {
+            "trace_id": trace_id,
+            "span_id": f"{pick.getrandbits(64):016x}",
+            "parent_span_id": parent,
+            "service": service,
+            "operation": operation,
+            "kind": kind,
+            "start_time": format_timestamp(ts_ns),
+            "duration_ms": took_ns / 1e6,
+            "status": "error" if level == "error" else "ok",
+            "attributes": {"host": f"{service}-{pick.randrange(4):02d}"},
+        }
+        if level in ("warn", "error"):
+            event = {"name": "retry", "timestamp": format_timestamp(ts_ns + took_ns // 2), "attributes": {"attempt": 2}}
+            span["events"] = [event]
+        if level == "error":
+            span["status_message"] = "upstream did not answer"
+        return span
+
+    def _log(self, span: dict[str, Any], route: str, level: str, address: str, agent: str) -> dict[str, Any]:
+        pick = self._random
+        status = {"debug": 200, "info": pick.choice((200, 200, 201, 204)), "warn": 429}.get(level, 503)
+        service = span["service"]
         return {
-            "timestamp": format_timestamp(ts_ns),
+            "timestamp": span["start_time"],
             "service": service,
             "level": level,
-            "message": self._message(level, route, status, duration_ms),
-            "trace_id": self._trace,
-            "span_id": f"{pick.getrandbits(64):016x}",
-            "host": f"{service}-{pick.randrange(4):02d}",
+            "message": self._message(level, route, status, round(span["duration_ms"], 2)),
+            "trace_id": span["trace_id"],
+            "span_id": span["span_id"],
+            "host": span["attributes"]["host"],
             "environment": "demo",
             "version": f"3.{len(service)}.{pick.randrange(3)}",
             "attributes": {
                 "region": pick.choice(REGIONS),
-                "http": {"method": pick.choice(("GET", "GET", "GET", "POST", "PUT")), "route": route, "status": status},
-                "duration_ms": duration_ms,
-                "client_ip": f"{pick.randint(1, 223)}.{pick.randrange(256)}.{pick.randrange(256)}.{pick.randint(1, 254)}",
-                "user_agent": pick.choice(AGENTS),
+                "http": {"method": self._method(route), "route": route, "status": status},
+                "duration_ms": round(span["duration_ms"], 2),
+                "client_ip": address,
+                "user_agent": agent,
             },
         }
+
+    def _method(self, route: str) -> str:
+        return "POST" if route in ("/api/orders", "/api/login", "/api/payments") else "GET"
 
     def _message(self, level: str, route: str, status: int, duration_ms: float) -> str:
         pick = self._random

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from aegis.access import opened_control_plane
 from aegis.settings import Settings
-from aegis.wiring import migrate_all, opened_clickhouse, opened_redis, opened_stream_store
+from aegis.wiring import migrate_all, opened_clickhouse, opened_redis, opened_stream_store, opened_timescale
 from topics.dead_letters import DeadLetters
 from topics.errors import AegisError, Refused, Unavailable
 from topics.names import READERS
@@ -43,6 +43,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("groups", _groups),
         ("dead letters", _dead_letters),
         ("postgresql", _postgres),
+        ("timescaledb", _timescale),
         ("clickhouse", _clickhouse),
         ("migrations", _migrations),
     ]
@@ -60,8 +61,9 @@ _REMEDIES = {
     "dead letters": START_IT + "REDIS_HOST and REDIS_PORT",
     "groups": START_IT + "REDIS_HOST and REDIS_PORT",
     "postgresql": START_IT + "DATABASE_URL",
+    "timescaledb": START_IT + "TIMESCALE_HOST and TIMESCALE_PORT; if tables are missing, run `aegis migrate`",
     "clickhouse": START_IT + "CLICKHOUSE_HOST and CLICKHOUSE_PORT; if the database is missing, run `aegis migrate`",
-    "migrations": "bring PostgreSQL and ClickHouse up first, then run `aegis migrate`",
+    "migrations": "bring PostgreSQL, TimescaleDB and ClickHouse up first, then run `aegis migrate`",
 }
 
 
@@ -159,10 +161,10 @@ async def _dead_letters(settings: Settings) -> list[Finding]:
 
 async def _postgres(settings: Settings) -> list[Finding]:
     async with opened_control_plane(settings, with_secrets=settings.master_key is not None) as control_plane:
-        organizations = await control_plane.list_organizations()
+        organizations = await control_plane.organizations.list_all()
         findings = [Finding("postgresql", "ok", f"{len(organizations)} organizations")]
         if settings.master_key is not None:
-            snapshot = await control_plane.load_keys()
+            snapshot = await control_plane.api_keys.load()
             if snapshot.unreadable:
                 found = f"{len(snapshot.unreadable)} were sealed under another AEGIS_MASTER_KEY"
                 findings.append(
@@ -171,6 +173,15 @@ async def _postgres(settings: Settings) -> list[Finding]:
             else:
                 findings.append(Finding("API keys", "ok", f"{len(snapshot.keys)} usable"))
     return findings
+
+
+async def _timescale(settings: Settings) -> list[Finding]:
+    async with opened_timescale(settings) as timescale:
+        capabilities = await timescale.capabilities()
+    if capabilities.rollups_are_kept:
+        return [Finding("timescaledb", "ok", f"version {capabilities.version}")]
+    found = "plain PostgreSQL serves in its place: metrics are not compressed, and nothing deletes them by age"
+    return [Finding("timescaledb", "ok", found)]
 
 
 async def _clickhouse(settings: Settings) -> list[Finding]:

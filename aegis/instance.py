@@ -60,16 +60,18 @@ async def development_credentials(settings: Settings) -> Development:
     """The development organization's first working key; both are made when they are not there."""
     async with opened_control_plane(settings, with_secrets=True) as control_plane:
         try:
-            organization = await control_plane.get_organization(DEVELOPMENT)
+            organization = await control_plane.organizations.get(DEVELOPMENT)
         except Refused as exc:
             if exc.code != "not_found":
                 raise
-            organization = await control_plane.create_organization(DEVELOPMENT)
-        for key in await control_plane.list_keys(organization.scope):
+            organization = await control_plane.organizations.create(DEVELOPMENT)
+        for key in await control_plane.api_keys.list_in(organization.scope):
             if key.revoked_at is None and key.expires_at is None and key.name == DEVELOPMENT:
                 with suppress(Refused):  # One that was sealed under another master key is of no use.
-                    return Development(organization.id, key.prefix, await control_plane.open_secret(key.prefix))
-        made = await control_plane.create_key(organization.scope, name=DEVELOPMENT)
+                    return Development(
+                        organization.id, key.prefix, await control_plane.api_keys.open_secret(key.prefix)
+                    )
+        made = await control_plane.api_keys.create(organization.scope, name=DEVELOPMENT)
         return Development(organization.id, made.key.prefix, made.secret)
 
 

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         validation_alias=_named("DATABASE_URL"),
         description="control-plane PostgreSQL",
     )
+    database_listen_url: SecretStr | None = Field(
+        None, description="the same for LISTEN, which needs a direct connection; by default DATABASE_URL"
+    )
+    database_statement_cache: bool = Field(
+        True, description="`false` when DATABASE_URL leads through pgbouncer in transaction mode"
+    )
     clickhouse_host: str = Field(
         "127.0.0.1", validation_alias=_named("CLICKHOUSE_HOST"), description="ClickHouse host, or http://host:port"
     )
@@ -99,6 +105,10 @@ class Settings(BaseSettings):
     timescale_password: SecretStr = Field(
         SecretStr(""), validation_alias=_named("TIMESCALE_PASSWORD"), description="TimescaleDB password"
     )
+    timescale_statement_cache: bool = Field(
+        True, description="prepared statements are kept; `false` for metrics behind pgbouncer in transaction mode"
+    )
+    series_max: int = Field(100_000, ge=1, le=2_000_000_000, description="series that an organization may have")
     retention: Literal["on", "off"] = Field("on", description="`off` switches deletion by age off, for tests")
 
     # Secrets.
@@ -115,7 +125,9 @@ class Settings(BaseSettings):
     stream_bytes_max: int = Field(
         256 << 20, ge=1 << 20, description="bytes that may wait on one topic before the gateway answers 503"
     )
-    key_refresh_s: float = Field(1.0, ge=0.1, le=60.0, description="how often a gateway rereads the API keys")
+    key_refresh_s: float = Field(
+        1.5, ge=0.1, le=60.0, description="how often a gateway rereads the API keys, besides at once when they change"
+    )
 
     # The agents.
     normalizer_enabled: bool = Field(
@@ -154,6 +166,16 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().startswith("redis://"):
             raise ValueError("must start with redis:// (the Kafka transport is not part of this version)")
         return value
+
+    @property
+    def listen_url(self) -> str:
+        """Where changes of the control plane are heard, password included."""
+        return (self.database_listen_url or self.database_url).get_secret_value()
+
+    @property
+    def statement_cache_size(self) -> int:
+        """Prepared statements that a pooled connection to the control plane keeps."""
+        return 100 if self.database_statement_cache else 0
 
     @property
     def transport_url(self) -> str:

@@ -12,7 +12,9 @@ from redis.exceptions import RedisError
 
 from aegis.settings import Settings
 from storage.clickhouse import ClickHouse, ClickHouseAddress
+from storage.metrics import MetricStore
 from storage.migrations import AppliedMigration, migrate
+from storage.timescale import Timescale, TimescaleAddress
 from topics.errors import Refused, Unavailable
 from topics.names import READERS
 from topics.redis_streams.catalogue import declare_topics
@@ -39,6 +41,35 @@ async def opened_clickhouse(settings: Settings) -> AsyncIterator[ClickHouse]:
     """ClickHouse; it may be away."""
     async with ClickHouse(clickhouse_address(settings)) as clickhouse:
         yield clickhouse
+
+
+def timescale_address(settings: Settings) -> TimescaleAddress:
+    """Where metrics are stored."""
+    return TimescaleAddress(
+        settings.timescale_host,
+        settings.timescale_port,
+        database=settings.timescale_database,
+        user=settings.timescale_user,
+        password=settings.timescale_password.get_secret_value(),
+    )
+
+
+@asynccontextmanager
+async def opened_timescale(settings: Settings) -> AsyncIterator[Timescale]:
+    """TimescaleDB, or the plain PostgreSQL that serves in its place; it may be away."""
+    cached = 100 if settings.timescale_statement_cache else 0
+    timescale = await Timescale.open(timescale_address(settings), statement_cache_size=cached)
+    try:
+        yield timescale
+    finally:
+        await timescale.close()
+
+
+@asynccontextmanager
+async def opened_metrics(settings: Settings) -> AsyncIterator[MetricStore]:
+    """The store of metrics; its server may be away."""
+    async with opened_timescale(settings) as timescale:
+        yield MetricStore(timescale, series_max=settings.series_max)
 
 
 @asynccontextmanager
@@ -96,5 +127,7 @@ async def migrate_all(settings: Settings, *, dry_run: bool = False) -> list[Appl
     return await migrate(
         control_plane_dsn=settings.database_url.get_secret_value(),
         clickhouse=clickhouse_address(settings),
+        timescale_dsn=timescale_address(settings).dsn,
+        metrics_deletion=settings.retention == "on",
         dry_run=dry_run,
     )

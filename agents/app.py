@@ -1,64 +1,139 @@
 """Which agent reads which topic: one Faust app (consumer group) a duty, so that a stopped store never stops the others.
 
-normalize    logs.raw -> normalize_logs -> logs
-store        logs     -> store_logs     -> ClickHouse
+normalize    logs.raw    -> normalize_logs    -> logs       -> store_logs     -> ClickHouse     store
+             metrics.raw -> normalize_metrics -> metrics    -> store_metrics  -> TimescaleDB
+             traces.raw  -> normalize_traces  -> traces     -> store_spans    -> ClickHouse
+             rum.raw     -> normalize_rum     -> rum        -> store_rum      -> ClickHouse
+
+The store agents share a group, and a stopped database stops only the topics that go there: offsets, bounds of what is held and
+block writers are a topic partition's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from agents.blocks import BlockBounds
 from agents.delivery import Delivery, Produce, message_headers, until_available
-from agents.normalize_logs import message_of, normalize_logs
-from agents.store_logs import StoreLogs
-from storage.logs import LogStore
+from agents.inserts import ColumnStore, Insert, PointStore, columns_into, points_into
+from agents.normalize_logs import normalize_logs
+from agents.normalize_metrics import normalize_metrics
+from agents.normalize_rum import normalize_rum
+from agents.normalize_traces import normalize_traces
+from agents.store_blocks import StoreBlocks
+from topics import metric_columns
 from topics.faust_app import EmbeddedApp, TransportConfig, create_app
-from topics.names import LOGS, LOGS_RAW, NORMALIZE_GROUP, READERS, STORE_GROUP
+from topics.log_columns import LOG_MESSAGES
+from topics.names import (
+    LOGS,
+    LOGS_RAW,
+    METRICS,
+    METRICS_RAW,
+    NORMALIZE_GROUP,
+    READERS,
+    RUM,
+    RUM_RAW,
+    STORE_GROUP,
+    TRACES,
+    TRACES_RAW,
+)
 from topics.raw import Headers, RawBatch
+from topics.rum_columns import RUM_MESSAGES
+from topics.span_columns import SPAN_MESSAGES
 
 DUTIES: Final = ("normalize", "store")
 
 Crash = Callable[[BaseException], None]
 
 
+class Normalize(Protocol):
+    """One raw batch, and where it stood -> the message that comes of it. Raises `Refused`."""
+
+    def __call__(self, batch: RawBatch, *, partition: int, offset: int) -> tuple[bytes, Headers]: ...
+
+
+_NORMALIZE: Final[tuple[tuple[str, str, str, Normalize], ...]] = (
+    ("normalize_logs", LOGS_RAW, LOGS, normalize_logs),
+    ("normalize_metrics", METRICS_RAW, METRICS, normalize_metrics),
+    ("normalize_traces", TRACES_RAW, TRACES, normalize_traces),
+    ("normalize_rum", RUM_RAW, RUM, normalize_rum),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where the store agents write."""
+
+    logs: ColumnStore
+    spans: ColumnStore
+    rum: ColumnStore
+    metrics: PointStore
+
+
 def create_normalize_app(config: TransportConfig, *, crash: Crash) -> EmbeddedApp:
     """Raw batches -> columns."""
     app = create_app(NORMALIZE_GROUP, config)
-    delivery = Delivery("normalize_logs", produce=_producer(app), crash=crash)
+    for name, source, target, normalize in _NORMALIZE:
+        _add_normalize_agent(app, name, source, target, normalize, crash)
+    return app
+
+
+def _add_normalize_agent(
+    app: EmbeddedApp, name: str, source: str, target: str, normalize: Normalize, crash: Crash
+) -> None:
+    delivery = Delivery(name, produce=_producer(app), crash=crash)
 
     async def work(event: Any) -> None:
-        app.sender.check_room(LOGS)
+        app.sender.check_room(target)
         message = event.message
         batch = RawBatch.from_message(message.value, message_headers(message).items())
-        columns = normalize_logs(batch, partition=message.partition, offset=message.offset)
-        value, headers = message_of(columns)
+        value, headers = normalize(batch, partition=message.partition, offset=message.offset)
         # The same partition number: it is ours, and what comes of one partition stays in order.
-        app.sender.take(event, LOGS, value, partition=message.partition, headers=headers)
+        app.sender.take(event, target, value, partition=message.partition, headers=headers)
 
     async def agent(stream: Any) -> None:
         await delivery.each(stream, work)
 
-    app.agent(app.topic(LOGS_RAW), name="normalize_logs")(agent)
+    app.agent(app.topic(source), name=name)(agent)
+
+
+def create_store_app(config: TransportConfig, *, stores: Stores, bounds: BlockBounds, crash: Crash) -> EmbeddedApp:
+    """Columns -> the stores."""
+    app = create_app(STORE_GROUP, config)
+    to_store: tuple[tuple[str, str, bytes, Insert], ...] = (
+        ("store_logs", LOGS, LOG_MESSAGES.version, columns_into(stores.logs, LOG_MESSAGES)),
+        ("store_metrics", METRICS, metric_columns.SCHEMA_VERSION, points_into(stores.metrics)),
+        ("store_spans", TRACES, SPAN_MESSAGES.version, columns_into(stores.spans, SPAN_MESSAGES)),
+        ("store_rum", RUM, RUM_MESSAGES.version, columns_into(stores.rum, RUM_MESSAGES)),
+    )
+    agents = [_add_store_agent(app, *each, bounds, crash) for each in to_store]
+
+    async def forget(partitions: set[Any]) -> None:
+        dropped = [await agent.stop_writers(partitions) for agent in agents]
+        for partition in set().union(*dropped):
+            # Nobody will acknowledge them any more, so nobody needs to wait for it.
+            app.streams.abandon(partition)
+
+    # A partition that is given up, lost or begun again starts with an empty buffer and the ledger.
+    for hooks in (app.streams.before_revoke, app.streams.after_loss, app.streams.after_assign):
+        hooks.append(forget)
     return app
 
 
-def create_store_app(config: TransportConfig, *, logs: LogStore, bounds: BlockBounds, crash: Crash) -> EmbeddedApp:
-    """Columns -> the stores."""
-    app = create_app(STORE_GROUP, config)
-    delivery = Delivery("store_logs", produce=_producer(app), crash=crash)
-    store = StoreLogs(app, logs=logs, bounds=bounds, delivery=delivery)
+def _add_store_agent(
+    app: EmbeddedApp, name: str, topic: str, schema: bytes, insert: Insert, bounds: BlockBounds, crash: Crash
+) -> StoreBlocks:
+    delivery = Delivery(name, produce=_producer(app), crash=crash)
+    store = StoreBlocks(app, schema=schema, insert=insert, bounds=bounds, delivery=delivery)
 
     async def agent(stream: Any) -> None:
         await store.run(stream)
 
-    app.agent(app.topic(LOGS), name="store_logs")(agent)
-    # A partition that is given up, lost or begun again starts with an empty buffer and the ledger.
-    for hooks in (app.streams.before_revoke, app.streams.after_loss, app.streams.after_assign):
-        hooks.append(store.forget)
-    return app
+    app.agent(app.topic(topic), name=name)(agent)
+    return store
 
 
 async def learn_topics(app: EmbeddedApp) -> None:

@@ -54,6 +54,29 @@ class Part:
     arrived_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Messages that are stored together, at least one, under the token that their intent was announced with."""
+
+    parts: list[Part]
+    token: str
+
+    @property
+    def first(self) -> int:
+        """The lowest offset."""
+        return self.parts[0].offset
+
+    @property
+    def last(self) -> int:
+        """The highest offset."""
+        return self.parts[-1].offset
+
+    @property
+    def rows(self) -> int:
+        """Rows of all messages."""
+        return sum(part.rows for part in self.parts)
+
+
 class BlockBuffer:
     """The messages of one partition that wait for their block. Pure: the clock is passed in."""
 
@@ -108,7 +131,11 @@ class BlockBuffer:
 
 
 class BlockWriter:
-    """Writes the blocks of one partition, one at a time, for as long as the partition is ours."""
+    """Writes the blocks of one partition, one at a time, for as long as the partition is ours.
+
+    `insert` stores a block. It must store nothing when the block's token has been stored, raise `Unavailable` when it may be
+    repeated, and `Refused`, with nothing stored, when it can never succeed.
+    """
 
     def __init__(
         self,
@@ -116,7 +143,7 @@ class BlockWriter:
         topic: str,
         bounds: BlockBounds,
         ledger: Ledger,
-        insert: Callable[[list[bytes], int, str], Awaitable[None]],
+        insert: Callable[[Block], Awaitable[None]],
         delivery: Delivery,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -181,27 +208,25 @@ class BlockWriter:
         self._arrived.clear()
         await self._arrived.wait()
 
-    async def _write(self, block: list[Part], *, token: str | None) -> None:
+    async def _write(self, parts: list[Part], *, token: str | None) -> None:
         """Store one block; one that the store refuses is halved until the message at fault stands alone."""
-        first, last = block[0].offset, block[-1].offset
-        intent = OpenIntent(first, last, token or self._ledger.token(first, last))
-        rows = sum(part.rows for part in block)
+        first, last = parts[0].offset, parts[-1].offset
+        block = Block(parts, token or self._ledger.token(first, last))
+        intent = OpenIntent(first, last, block.token)
         what = f"offsets {first} to {last} of {self._topic}"
         await self._delivery.until_available(lambda: self._ledger.write(intent), what=what)
         try:
-            await self._delivery.until_available(
-                lambda: self._insert([part.value for part in block], rows, intent.token), what=what
-            )
+            await self._delivery.until_available(lambda: self._insert(block), what=what)
         except Refused as exc:
-            if len(block) > 1:
-                middle = len(block) // 2
-                await self._write(block[:middle], token=None)
-                await self._write(block[middle:], token=None)
+            if len(parts) > 1:
+                middle = len(parts) // 2
+                await self._write(parts[:middle], token=None)
+                await self._write(parts[middle:], token=None)
                 return
-            self._delivery.bury(block[0].event, exc)
+            self._delivery.bury(parts[0].event, exc)
         else:
-            self._rows.inc(rows)
+            self._rows.inc(block.rows)
             self._blocks.inc()
-        for part in block:
+        for part in parts:
             part.event.ack()
         await self._delivery.until_available(lambda: self._ledger.commit(last), what=f"the commit of {what}")

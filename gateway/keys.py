@@ -1,7 +1,8 @@
 """API keys in memory: control plane -> a directory that a request can ask without any I/O.
 
-The directory is a snapshot, reread every `refresh_s` and at once when an unknown prefix turns up, so a new key works with
-its first request and a revoked one stops within a refresh. While the control plane is away the last snapshot serves on.
+The directory is a snapshot, reread at once when the control plane announces a change or an unknown prefix turns up, and every
+`refresh_s` in case an announcement was lost: a new key works with its first request, and a revoked one stops within milliseconds,
+or within a refresh. While the control plane is away the last snapshot serves on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 UNKNOWN_REFRESH_S = 0.25
 """Least time between two rereads that unknown prefixes cause, so that guesses cannot load the control plane."""
 
+CHANGES_PAUSE_S = 0.05
+CHANGES_PAUSE_MAX_S = 0.3
+"""After a reread the next one waits as long as it took, within these bounds: a thousand changes at once are a few rereads."""
+
 
 @dataclass(frozen=True, slots=True)
 class IngestKey:
@@ -36,7 +41,7 @@ class IngestKey:
 
 async def load_ingest_keys(control_plane: ControlPlane) -> list[IngestKey]:
     """All usable keys. Raises `Unavailable`, or `Refused` when the master key opens none of them."""
-    snapshot = await control_plane.load_keys()
+    snapshot = await control_plane.api_keys.load()
     if snapshot.unreadable:
         log.warning(
             "%d API keys were sealed under another AEGIS_MASTER_KEY and do not work: %s",
@@ -73,6 +78,7 @@ class KeyDirectory:
         self._reread_began = -1e9  # of the last reread that succeeded, monotonic seconds
         self._reload: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     async def start(self) -> None:
         """Load once and keep rereading. A control plane that is away does not stop the start: keys come when it does."""
@@ -87,6 +93,10 @@ class KeyDirectory:
                 task.cancel()
                 with suppress(asyncio.CancelledError, Unavailable):
                     await task
+
+    def refresh(self) -> None:
+        """Reread soon, because keys may have changed. Every change that is announced is seen by a reread that begins after it."""
+        self._changed.set()
 
     def known(self, prefix: str) -> IngestKey | None:
         """The key, when the snapshot has it and it has not expired. Raises `Refused` for an expired one."""
@@ -116,13 +126,19 @@ class KeyDirectory:
     async def _reread(self) -> None:
         began = time.monotonic()
         keys = await self._load()
-        self._keys = {key.prefix: key for key in keys}
-        self._reread_began = began
+        # Two rereads may be under way. The one that began first must not bring back what the other has seen revoked.
+        if began >= self._reread_began:
+            self._keys = {key.prefix: key for key in keys}
+            self._reread_began = began
 
     async def _keep_rereading(self) -> None:
         away = False
         while True:
-            await asyncio.sleep(self._refresh_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._refresh_s):
+                    await self._changed.wait()
+            self._changed.clear()
+            began = time.monotonic()
             try:
                 await self._reread()
             except Unavailable as exc:
@@ -136,3 +152,5 @@ class KeyDirectory:
                 if away:
                     log.info("API keys are read again")
                 away = False
+            spent_s = time.monotonic() - began
+            await asyncio.sleep(min(max(spent_s, CHANGES_PAUSE_S), CHANGES_PAUSE_MAX_S))

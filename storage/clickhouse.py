@@ -67,6 +67,12 @@ class ReadStats:
     bytes_read: int
     elapsed_ms: float
 
+    def __add__(self, other: ReadStats) -> ReadStats:
+        """What two queries, one after the other, spent together."""
+        return ReadStats(
+            self.rows_read + other.rows_read, self.bytes_read + other.bytes_read, self.elapsed_ms + other.elapsed_ms
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Row]):

@@ -17,6 +17,10 @@ _FILE_NAME = re.compile(r"(\d{4})_([a-z][a-z0-9]*(?:_[a-z0-9]+)+)\.sql")
 _STATEMENT_END = re.compile(r";[ \t]*$", re.MULTILINE)
 
 
+Recorded = Mapping[int, tuple[str, str]]
+"""Number -> (name, sha256): what a store says was applied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One file: `name` is `verb_object`, `text` the SQL with line ends as \\n."""
@@ -51,9 +55,7 @@ def read_migrations(target: str, folder: Path) -> list[Migration]:
     return found
 
 
-def pending_migrations(
-    target: str, migrations: Sequence[Migration], recorded: Mapping[int, tuple[str, str]]
-) -> list[Migration]:
+def pending_migrations(target: str, migrations: Sequence[Migration], recorded: Recorded) -> list[Migration]:
     """What is still to be applied; `recorded` is number -> (name, sha256) as the database has it.
 
     Raises `Refused` when the database is newer than this version, or when a file was changed, renamed or skipped since.

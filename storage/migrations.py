@@ -1,7 +1,8 @@
 """The stores' addresses in; every store brought to this version's schema, and the list of what was applied, out.
 
-Targets, in this order: `control_plane` (timescaledb/control_plane on PostgreSQL), `timescaledb` (timescaledb/migrations, when
-there are files), `clickhouse` (clickhouse/migrations). Each store records its own in a table `schema_migrations`.
+Targets, in this order: `control_plane` (timescaledb/control_plane on PostgreSQL), `timescaledb` (timescaledb/migrations) or, on a
+server without TimescaleDB, `timescaledb_compat` (timescaledb/compat), `clickhouse` (clickhouse/migrations). Each store records
+its own in a table `schema_migrations`. Which of the two a database took is decided once: storage/timescale_target.py.
 
 Two runs at once are serialised by one advisory lock in the control plane. ClickHouse has no locks, so its migrations run under
 the same one, and each must be idempotent (IF NOT EXISTS): a crash after applying and before recording repeats it. A PostgreSQL
@@ -11,7 +12,7 @@ file and its record are one transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +21,11 @@ from typing import Protocol
 import asyncpg
 
 from storage.clickhouse import ClickHouse, ClickHouseAddress
-from storage.migration_files import Migration, pending_migrations, read_migrations, split_statements
+from storage.migration_files import Migration, Recorded, pending_migrations, read_migrations, split_statements
 from storage.named_queries import load_queries
 from storage.postgres import postgres_errors
+from storage.postgres_target import PostgresTarget
+from storage.timescale_target import TimescaleTarget, timescale_target
 from topics.errors import Refused
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,8 +34,6 @@ _SQL = load_queries("migrations.sql")
 # Any number will do, as long as every version takes the same one.
 _LOCK_KEY = 0x61656769735F6462
 _STATEMENT_TIMEOUT_S = 3600.0
-
-Recorded = Mapping[int, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class AppliedMigration:
 class MigrationTarget(Protocol):
     """A store with a schema. Neither method may change anything before `apply`."""
 
+    name: str
     migrations: list[Migration]
 
     async def recorded(self) -> Recorded:
@@ -62,12 +64,14 @@ async def migrate(
     control_plane_dsn: str,
     clickhouse: ClickHouseAddress | None = None,
     timescale_dsn: str | None = None,
+    metrics_deletion: bool = True,
     dry_run: bool = False,
     lock_timeout_s: float = 60.0,
     root: Path = REPOSITORY,
 ) -> list[AppliedMigration]:
     """Apply what is missing, or with `dry_run` only say what would be. A store that is not given is left alone.
 
+    With `metrics_deletion` off (AEGIS_RETENTION=off) the policies of metrics drop nothing.
     `control_plane_dsn` may lead through pgbouncer. Raises `Refused` before anything is changed when files or records do not fit,
     and `Unavailable` when a store is away or another run holds the lock for longer than `lock_timeout_s`. What was applied before
     a failure stays, and the next run goes on from there.
@@ -79,8 +83,8 @@ async def migrate(
         targets = await _targets(stack, control_plane_dsn, clickhouse, timescale_dsn, root)
         plan = [
             (target, migration)
-            for name, target in targets.items()
-            for migration in pending_migrations(name, target.migrations, await target.recorded())
+            for target in targets.values()
+            for migration in pending_migrations(target.name, target.migrations, await target.recorded())
         ]
         applied: list[AppliedMigration] = []
         for target, migration in plan:
@@ -91,6 +95,9 @@ async def migrate(
                 await target.apply(migration)
             seconds = 0.0 if dry_run else time.monotonic() - started
             applied.append(AppliedMigration(migration.target, migration.number, migration.name, seconds))
+        timescale = targets.get("timescaledb")
+        if isinstance(timescale, TimescaleTarget) and not dry_run:
+            await timescale.set_retention(deletion=metrics_deletion)
         return applied
 
 
@@ -102,14 +109,12 @@ async def _targets(
     root: Path,
 ) -> dict[str, MigrationTarget]:
     targets: dict[str, MigrationTarget] = {}
-    for name, dsn, folder in (
-        ("control_plane", control_plane_dsn, "timescaledb/control_plane"),
-        ("timescaledb", timescale_dsn, "timescaledb/migrations"),
-    ):
-        migrations = read_migrations(name, root / folder)
-        if dsn is not None and migrations:
-            connection = await stack.enter_async_context(_connection(dsn, name))
-            targets[name] = PostgresTarget(name, connection, migrations)
+    connection = await stack.enter_async_context(_connection(control_plane_dsn, "the control plane"))
+    migrations = read_migrations("control_plane", root / "timescaledb/control_plane")
+    targets["control_plane"] = PostgresTarget("control_plane", connection, migrations)
+    if timescale_dsn is not None:
+        connection = await stack.enter_async_context(_connection(timescale_dsn, "timescaledb"))
+        targets["timescaledb"] = await timescale_target(connection, root / "timescaledb")
     if clickhouse is not None:
         migrations = read_migrations("clickhouse", root / "clickhouse/migrations")
         server = await stack.enter_async_context(
@@ -122,37 +127,13 @@ async def _targets(
     return targets
 
 
-class PostgresTarget:
-    """A PostgreSQL database. Two targets may share one: the record names the target."""
-
-    def __init__(self, name: str, connection: asyncpg.Connection, migrations: list[Migration]) -> None:
-        self.migrations = migrations
-        self._name = name
-        self._connection = connection
-
-    async def recorded(self) -> Recorded:
-        with postgres_errors(f"read the migrations of {self._name}"):
-            if await self._connection.fetchval(_SQL["find_records"]) is None:
-                return {}
-            rows = await self._connection.fetch(_SQL["list_records"], self._name)
-        return {row["number"]: (row["name"], row["sha256"]) for row in rows}
-
-    async def apply(self, migration: Migration) -> None:
-        with postgres_errors(f"apply {self._name} {migration.number:04}_{migration.name}"):
-            async with self._connection.transaction():
-                await self._connection.execute(_SQL["create_records"])
-                await self._connection.execute(migration.text)
-                await self._connection.execute(
-                    _SQL["add_record"], self._name, migration.number, migration.name, migration.sha256
-                )
-
-
 class ClickHouseTarget:
     """A ClickHouse database, which is created when it is missing. `server` speaks to the same server without a database."""
 
     def __init__(self, server: ClickHouse, database: ClickHouse, migrations: list[Migration]) -> None:
         if not database.address.database:
             raise Refused("cannot migrate clickhouse: no database is named", code="bad_setting")
+        self.name = "clickhouse"
         self.migrations = migrations
         self._server = server
         self._database = database

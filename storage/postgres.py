@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import asyncpg
 
@@ -16,7 +16,7 @@ from topics.errors import Refused, Unavailable
 
 # 42P01 undefined table, 42703 undefined column, 42883 undefined function: the database is older than the code.
 _NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
-_CONFLICTS = frozenset({"23505", "23P01"})
+_CONFLICTS = frozenset({"23001", "23505", "23P01"})
 _NO_PARAMETER_NAMES: Mapping[str, tuple[str, str]] = {}
 
 
@@ -45,6 +45,25 @@ async def close_pool(pool: asyncpg.Pool, *, timeout_s: float = 5.0) -> None:
             await pool.close()
     except TimeoutError:
         pool.terminate()
+
+
+@asynccontextmanager
+async def connected(dsn: str, doing: str, *, command_timeout_s: float) -> AsyncIterator[asyncpg.Connection]:
+    """One connection for an operator's task; errors inside the block become ours, as in `postgres_errors`."""
+    with postgres_errors(doing):
+        connection: asyncpg.Connection = await asyncpg.connect(
+            dsn,
+            timeout=5.0,
+            command_timeout=command_timeout_s,
+            statement_cache_size=0,
+            server_settings={"application_name": "aegis"},
+        )
+        try:
+            yield connection
+        finally:
+            # A server that is gone has closed it already.
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.close(timeout=5.0)
 
 
 @contextmanager

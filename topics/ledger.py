@@ -21,6 +21,11 @@ class OpenIntent:
     token: str
 
 
+def incarnation_of(token: str) -> str:
+    """The incarnation that a token names: the one in which its range was announced, which may not be the present one."""
+    return token.partition("/")[0]
+
+
 class PartitionLost(AegisError):
     """The partition is owned by somebody else now, or must be read again: drop everything held for it.
 
@@ -41,4 +46,4 @@ class Ledger(Protocol):
         """Return when everything up to offset `last` is committed. Raises `Unavailable` and `PartitionLost`."""
 
     def token(self, first: int, last: int) -> str:
-        """A token for a range: names the transport's incarnation, topic, partition and both ends."""
+        """A token for a range: the transport's incarnation, topic, partition and both ends, in this order with "/" between."""

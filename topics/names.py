@@ -1,7 +1,7 @@
 """Topic and consumer-group names: the way of the data in one place.
 
 <signal>.raw   request bodies as accepted by the gateway, one message a request   (topics/raw.py)
-<signal>       normalized columns, one Arrow record batch a message               (topics/log_columns.py)
+<signal>       normalized columns, one batch a message                            (topics/arrow_messages.py, metric_columns.py)
 dead_letters   what can never succeed, with its reason                            (topics/dead_letters.py)
 """
 
@@ -10,15 +10,24 @@ from __future__ import annotations
 from typing import Final
 
 LOGS_RAW: Final = "logs.raw"
+METRICS_RAW: Final = "metrics.raw"
+TRACES_RAW: Final = "traces.raw"
+RUM_RAW: Final = "rum.raw"
 LOGS: Final = "logs"
+METRICS: Final = "metrics"
+TRACES: Final = "traces"
+RUM: Final = "rum"
 DEAD_LETTERS: Final = "dead_letters"
+
+RAW_TOPICS: Final = (LOGS_RAW, METRICS_RAW, TRACES_RAW, RUM_RAW)
+STORED_TOPICS: Final = (LOGS, METRICS, TRACES, RUM)
 
 NORMALIZE_GROUP: Final = "aegis-normalize"
 STORE_GROUP: Final = "aegis-store"
 
 READERS: Final[dict[str, tuple[str, ...]]] = {
-    LOGS_RAW: (NORMALIZE_GROUP,),
-    LOGS: (STORE_GROUP,),
+    **dict.fromkeys(RAW_TOPICS, (NORMALIZE_GROUP,)),
+    **dict.fromkeys(STORED_TOPICS, (STORE_GROUP,)),
     DEAD_LETTERS: (),
 }
 """Which groups read which topic. Trimming waits for every one of them, also for one that has never run yet."""

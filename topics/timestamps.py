@@ -25,6 +25,7 @@ Timestamp = str | int | float
 _NS_TYPE = pa.timestamp("ns", "UTC")
 _COLUMN_FROM = 24  # below this many values the per-value path is cheaper than two pyarrow calls
 _NS_MAX = 2**63 - 1
+_UNITS = ((10**11, 1_000_000_000), (10**14, 1_000_000), (10**17, 1_000))  # below the first: nanoseconds of one; else 1
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
@@ -37,14 +38,10 @@ def parse_timestamps(values: Sequence[Timestamp]) -> npt.NDArray[np.int64]:
 
     Raises `Refused` with `path` "[i]" for the first value i that is no timestamp in range.
     """
-    if len(values) >= _COLUMN_FROM and type(values[0]) is str:
-        try:
-            column = pa.array(values, pa.string()).cast(_NS_TYPE).view(pa.int64()).to_numpy()
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            pass  # A mixed column, or one odd value: pyarrow fails it whole, so look at each.
-        else:
-            if column.min() >= 0:
-                return column
+    if len(values) >= _COLUMN_FROM:
+        column = _parse_column(values)
+        if column is not None:
+            return column
     out = np.empty(len(values), np.int64)
     for i, value in enumerate(values):
         try:
@@ -52,6 +49,31 @@ def parse_timestamps(values: Sequence[Timestamp]) -> npt.NDArray[np.int64]:
         except Refused as exc:
             raise Refused(exc.reason, code=exc.code, path=f"[{i}]") from None
     return out
+
+
+def _parse_column(values: Sequence[Timestamp]) -> npt.NDArray[np.int64] | None:
+    """A column of one type at once; None when it is mixed, or has an odd value, so that each must be looked at."""
+    if type(values[0]) is str:
+        try:
+            column = pa.array(values, pa.string()).cast(_NS_TYPE).view(pa.int64()).to_numpy()
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            return None
+        return column if column.min() >= 0 else None
+    kinds = set(map(type, values))
+    if kinds != {int} and kinds != {float}:
+        return None
+    numbers = np.array(values)
+    if numbers.dtype not in (np.int64, np.float64) or not (numbers.min() >= 0 and numbers.max() <= _NS_MAX - 1024):
+        return None  # NaN and whole numbers of more than 64 bits end here too.
+    unit = np.select([numbers < size for size, _ in _UNITS], [np.int64(unit) for _, unit in _UNITS], np.int64(1))
+    if numbers.dtype == np.int64:
+        whole, rest = numbers, np.int64(0)
+    else:
+        fraction, integral = np.modf(numbers)
+        whole, rest = integral.astype(np.int64), np.rint(fraction * unit).astype(np.int64)
+    if np.any(whole >= _NS_MAX // unit):
+        return None
+    return whole * unit + rest
 
 
 def parse_timestamp(value: Timestamp) -> int:
@@ -89,13 +111,7 @@ def format_timestamp(ns: int) -> str:
 def _unit_ns(value: float) -> int:
     """How many nanoseconds one unit of a bare number is."""
     size = abs(value)
-    if size < 1e11:
-        return 1_000_000_000
-    if size < 1e14:
-        return 1_000_000
-    if size < 1e17:
-        return 1_000
-    return 1
+    return next((unit for below, unit in _UNITS if size < below), 1)
 
 
 def _parse_iso(text: str) -> int:

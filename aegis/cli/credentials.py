@@ -11,7 +11,8 @@ import typer
 from aegis.access import opened_control_plane, tokens
 from aegis.cli.console import DataDir, Json, print_json, print_table, say, settings_of, shown_time
 from query.tokens import ROLES, Role
-from storage.control_plane import SIGNAL_SCOPES, ApiKey, Organization
+from storage.api_keys import SIGNAL_SCOPES, ApiKey
+from storage.organizations import Organization
 from topics.errors import Refused
 
 org = typer.Typer(help="Organizations: the tenants.", no_args_is_help=True)
@@ -38,7 +39,7 @@ def create_organization(
 
     async def work() -> Organization:
         async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
-            return await control_plane.create_organization(name, retention_days=retention_days)
+            return await control_plane.organizations.create(name, retention_days=retention_days)
 
     made = asyncio.run(work())
     if json:
@@ -53,7 +54,7 @@ def list_organizations(data_dir: DataDir = None, json: Json = False) -> None:
 
     async def work() -> list[Organization]:
         async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
-            return await control_plane.list_organizations()
+            return await control_plane.organizations.list_all()
 
     found = asyncio.run(work())
     if json:
@@ -87,8 +88,8 @@ def create_key(
 
     async def work() -> dict[str, Any]:
         async with opened_control_plane(settings_of(data_dir), with_secrets=True) as control_plane:
-            owner = await control_plane.get_organization(organization)
-            made = await control_plane.create_key(owner.scope, name=name, scopes=scopes, expires_at=expires_at)
+            owner = await control_plane.organizations.get(organization)
+            made = await control_plane.api_keys.create(owner.scope, name=name, scopes=scopes, expires_at=expires_at)
             return {"org_key": made.key.prefix, "secret": made.secret, **_key(made.key)}
 
     made = asyncio.run(work())
@@ -105,8 +106,8 @@ def list_keys(organization: Org, data_dir: DataDir = None, json: Json = False) -
 
     async def work() -> list[ApiKey]:
         async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
-            owner = await control_plane.get_organization(organization)
-            return await control_plane.list_keys(owner.scope)
+            owner = await control_plane.organizations.get(organization)
+            return await control_plane.api_keys.list_in(owner.scope)
 
     found = asyncio.run(work())
     if json:
@@ -136,7 +137,7 @@ def revoke_key(
 
     async def work() -> ApiKey:
         async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
-            return await control_plane.revoke_key(prefix)
+            return await control_plane.api_keys.revoke_any(prefix)
 
     revoked = asyncio.run(work())
     if json:
@@ -161,7 +162,7 @@ def token(
 
     async def work() -> Organization:
         async with opened_control_plane(settings, with_secrets=False) as control_plane:
-            return await control_plane.get_organization(organization)
+            return await control_plane.organizations.get(organization)
 
     owner = asyncio.run(work())
     issued = issuer.issue(owner.scope, role=known[role], subject="cli", lifetime_s=hours * 3600)

@@ -64,22 +64,28 @@ def demo(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Send realistic logs of a small web shop, signed, at a steady rate."""
+    """Send realistic logs, metrics, traces and RUM events of a small web shop, signed, at a steady rate of logs."""
     if (org_key is None) != (secret is None):
         raise Refused("cannot send: give --org-key and --secret together, or neither")
     summary = asyncio.run(_send_demo(data_dir, rate, seconds, batch, url, org_key, secret))
     if json:
         print_json(summary)
     else:
-        say(f"sent {summary['accepted']} logs in {summary['seconds']} s, {summary['logs_per_second']} a second")
+        say(
+            f"sent {summary['accepted']} logs in {summary['seconds']} s, {summary['logs_per_second']} a second, with "
+            f"{summary['metrics']} metric points, {summary['spans']} spans and {summary['rum']} RUM events"
+        )
 
 
 async def _send_demo(
     data_dir: Any, rate: int, seconds: float, batch: int, url: str | None, org_key: str | None, secret: str | None
 ) -> dict[str, Any]:
     from aegis.client import IngestClient  # As above.
-    from aegis.demo import LogTraffic
+    from aegis.demo import ShopTraffic
     from aegis.instance import development_credentials, read_instance
+    from topics.metric_records import POINTS_MAX
+    from topics.rum_records import EVENTS_MAX
+    from topics.span_records import SPANS_MAX
 
     settings = settings_of(data_dir)
     if url is None:
@@ -89,8 +95,9 @@ async def _send_demo(
     if org_key is None or secret is None:
         development = await development_credentials(settings)
         org_key, secret = development.org_key, development.secret
-    traffic = LogTraffic()
+    shop = ShopTraffic()
     begin, accepted = time.monotonic(), 0
+    beside = dict.fromkeys(("metrics", "spans", "rum"), 0)
     columns = (
         TextColumn("[bold]sending logs"),
         BarColumn(),
@@ -103,8 +110,11 @@ async def _send_demo(
             try:
                 while not seconds or accepted < rate * seconds:
                     size = min(batch, rate, int(rate * seconds) - accepted if seconds else batch)
-                    logs = traffic.batch(size, now_ns=time.time_ns())
-                    accepted += (await client.send_logs(logs)).accepted
+                    traffic = shop.batch(size, now_ns=time.time_ns())
+                    accepted += (await client.send_logs(traffic.logs)).accepted
+                    beside["metrics"] += await _send_all(client.send_metrics, traffic.metrics, POINTS_MAX)
+                    beside["spans"] += await _send_all(client.send_spans, traffic.spans, SPANS_MAX)
+                    beside["rum"] += await _send_all(client.send_rum, traffic.rum, EVENTS_MAX)
                     elapsed = time.monotonic() - begin
                     progress.update(bar, completed=accepted, rate=accepted / max(elapsed, 0.001))
                     await asyncio.sleep(max(0.0, accepted / rate - elapsed))
@@ -113,6 +123,15 @@ async def _send_demo(
     elapsed = time.monotonic() - begin
     return {
         "accepted": accepted,
+        **beside,
         "seconds": round(elapsed, 2),
         "logs_per_second": round(accepted / max(elapsed, 0.001)),
     }
+
+
+async def _send_all(send: Any, records: list[dict[str, Any]], most: int) -> int:
+    """Send records in requests of at most `most`; how many were accepted."""
+    accepted = 0
+    for at in range(0, len(records), most):
+        accepted += (await send(records[at : at + most])).accepted
+    return accepted

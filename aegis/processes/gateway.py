@@ -7,21 +7,33 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from aegis.access import opened_control_plane, tokens
+from aegis.access import listening_for_changes, opened_control_plane, tokens
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from gateway.app import GatewayApp
 from gateway.ingest import Ingest
 from gateway.keys import KeyDirectory, load_ingest_keys
 from gateway.native_logs import NATIVE_LOGS
+from gateway.native_metrics import NATIVE_METRICS
+from gateway.native_rum import NATIVE_RUM
+from gateway.native_traces import NATIVE_TRACES
 from query.app import query_router
+from storage.changes import Change
 from storage.logs import LogStore
-from topics.names import LOGS_RAW
+from topics.names import RAW_TOPICS
 from topics.redis_streams.stream_producer import StreamProducer
 from web.health import Health, health_router
 from web.serving import bind, serve, stop_on_signals
 
 log = logging.getLogger(__name__)
+
+_FORMATS = {
+    "/v1/logs": NATIVE_LOGS,
+    "/v1/metrics": NATIVE_METRICS,
+    "/v1/traces": NATIVE_TRACES,
+    "/v1/rum": NATIVE_RUM,
+}
+"""Path -> the wire format that it takes."""
 
 
 async def run_gateway(settings: Settings, *, with_query: bool) -> None:
@@ -32,14 +44,15 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         stop = stop_on_signals()
         control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=True))
         await declare_all_topics_in_time(settings, stop)
-        producer = StreamProducer(settings.transport_url, topics=[LOGS_RAW], topic_bytes_max=settings.stream_bytes_max)
+        producer = StreamProducer(settings.transport_url, topics=RAW_TOPICS, topic_bytes_max=settings.stream_bytes_max)
         await producer.start()
         stack.push_async_callback(producer.close)
         keys = KeyDirectory(partial(load_ingest_keys, control_plane), refresh_s=settings.key_refresh_s)
         await keys.start()
         stack.push_async_callback(keys.close)
+        await stack.enter_async_context(listening_for_changes(settings, partial(_refresh_keys, keys)))
         ingest = Ingest(
-            formats={"/v1/logs": NATIVE_LOGS},
+            formats=_FORMATS,
             keys=keys,
             producer=producer,
             body_bytes_max=settings.body_bytes_max,
@@ -56,3 +69,9 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         app.include_router(health_router(health))
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])
         await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
+
+
+def _refresh_keys(keys: KeyDirectory, change: Change) -> None:
+    # Organizations too, because a key carries its organization's retention.
+    if change.concerns("api_keys", "organizations"):
+        keys.refresh()

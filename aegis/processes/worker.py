@@ -13,10 +13,12 @@ from fastapi import FastAPI
 from aegis.processes.dead_letter_bound import keep_dead_letters_bounded
 from aegis.processes.worker_metrics import registered
 from aegis.settings import Settings
-from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
-from agents.app import create_normalize_app, create_store_app, learn_topics
+from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_metrics
+from agents.app import Stores, create_normalize_app, create_store_app, learn_topics
 from agents.blocks import BlockBounds
 from storage.logs import LogStore
+from storage.rum import RumStore
+from storage.spans import SpanStore
 from topics.errors import Unavailable
 from topics.faust_app import EmbeddedApp, TransportConfig
 from web.error_replies import install_error_replies
@@ -39,10 +41,15 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
                 failure.set_result(exc)
 
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
+        metrics = await stack.enter_async_context(opened_metrics(settings))
         await declare_all_topics_in_time(settings, stop)
-        apps = _create_apps(settings, duties, LogStore(clickhouse), crash)
+        stores = Stores(
+            logs=LogStore(clickhouse), spans=SpanStore(clickhouse), rum=RumStore(clickhouse), metrics=metrics
+        )
+        apps = _create_apps(settings, duties, stores, crash)
         stack.enter_context(registered(apps))
-        web = _worker_app(apps, {"clickhouse": clickhouse.ping} if "store" in duties else {})
+        checks = {"clickhouse": clickhouse.ping, "timescale": metrics.ping} if "store" in duties else {}
+        web = _worker_app(apps, checks)
         serving = asyncio.create_task(serve(web, sock, stop=stop))
         async with _running(settings, apps, crash):
             log.info("running %s", ", ".join(apps) or "nothing: every duty is switched off")
@@ -54,7 +61,7 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
             raise failure.result()
 
 
-def _create_apps(settings: Settings, duties: Sequence[str], logs: LogStore, crash: Any) -> dict[str, EmbeddedApp]:
+def _create_apps(settings: Settings, duties: Sequence[str], stores: Stores, crash: Any) -> dict[str, EmbeddedApp]:
     config = TransportConfig(
         url=settings.transport_url,
         data_dir=settings.data_dir / "faust",
@@ -67,7 +74,7 @@ def _create_apps(settings: Settings, duties: Sequence[str], logs: LogStore, cras
     if "normalize" in duties and settings.normalizer_enabled:
         apps["normalize"] = create_normalize_app(config, crash=crash)
     if "store" in duties:
-        apps["store"] = create_store_app(config, logs=logs, bounds=bounds, crash=crash)
+        apps["store"] = create_store_app(config, stores=stores, bounds=bounds, crash=crash)
     return apps
 
 

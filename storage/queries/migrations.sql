@@ -32,6 +32,15 @@ WHERE target = $1;
 INSERT INTO schema_migrations (target, number, name, sha256)
 VALUES ($1, $2, $3, $4);
 
+-- name: find_timescaledb
+SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb');
+
+-- name: create_timescaledb
+CREATE EXTENSION IF NOT EXISTS timescaledb;
+
+-- name: set_metrics_retention
+SELECT set_metrics_retention($1);
+
 -- name: clickhouse_find_database
 SELECT toUInt8(1)
 FROM system.databases

@@ -17,12 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
+import msgspec
 import pytest
 
 from aegis.access import opened_control_plane, tokens
 from aegis.client import sign
-from aegis.settings import load_settings
+from aegis.instance import read_instance
+from aegis.settings import Settings, load_settings
+from aegis.wiring import opened_clickhouse
 
 AEGIS = (sys.executable, "-m", "aegis.cli")
 DAY = {"start": "2025-10-31T00:00:00Z", "end": "2025-11-01T00:00:00Z"}
@@ -38,14 +42,16 @@ class Organization:
     secret: str = field(repr=False)
     token: str = field(repr=False)
 
-    def post(self, body: bytes, *, drop: str = "", off_s: float = 0, **headers: str) -> httpx.Response:
-        """Send a body to /v1/logs, signed unless a header is dropped or replaced."""
-        return self.instance.http.post("/v1/logs", content=body, headers=self._signed(body, drop, off_s, headers))
+    def post(
+        self, body: bytes, *, path: str = "/v1/logs", drop: str = "", off_s: float = 0, **headers: str
+    ) -> httpx.Response:
+        """Send a body, signed unless a header is dropped or replaced."""
+        return self.instance.http.post(path, content=body, headers=self._signed(body, drop, off_s, headers))
 
-    def post_with(self, http: httpx.Client, request: dict[str, Any]) -> httpx.Response:
+    def post_with(self, http: httpx.Client, request: dict[str, Any], *, path: str = "/v1/logs") -> httpx.Response:
         """Send a request over another connection than the shared one, for threads."""
         body = json.dumps(request).encode()
-        return http.post("/v1/logs", content=body, headers=self._signed(body))
+        return http.post(path, content=body, headers=self._signed(body))
 
     def _signed(
         self, body: bytes, drop: str = "", off_s: float = 0, replace: Mapping[str, str] | None = None
@@ -61,6 +67,17 @@ class Organization:
         response = self.post(json.dumps({"logs": logs}).encode())
         assert response.status_code == 202, response.text
         assert response.json()["accepted"] == len(logs)
+
+    def stored(self, signal: str) -> list[dict[str, Any]]:
+        """Every record of a signal as its store holds it, also what stands there twice; read from the store itself."""
+        return asyncio.run(_read_store(load_settings(self.instance.data_dir), signal, self.org_id))
+
+    def stored_in_time(self, signal: str, count: int, *, within_s: float = 30) -> list[dict[str, Any]]:
+        """The same once there are at least `count`, or when the time is over."""
+        deadline = time.monotonic() + within_s
+        while len(records := self.stored(signal)) < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return records
 
     def ask(self, token: str | None = None, **search: Any) -> httpx.Response:
         """Search; by default all of the day of the README's example."""
@@ -86,6 +103,36 @@ class Organization:
         while len(logs := self.found(**search)) < count and time.monotonic() < deadline:
             time.sleep(0.05)
         return logs
+
+
+async def _read_store(settings: Settings, signal: str, org_id: str) -> list[dict[str, Any]]:
+    if signal == "metrics":
+        connection = await asyncpg.connect(
+            host=settings.timescale_host,
+            port=settings.timescale_port,
+            database=settings.timescale_database,
+            user=settings.timescale_user,
+            password=settings.timescale_password.get_secret_value(),
+        )
+        try:
+            rows = await connection.fetch(
+                "SELECT name, labels, ts, value FROM metrics JOIN series ON series.id = series_id WHERE org_id = $1",
+                org_id,
+            )
+        finally:
+            await connection.close()
+        return [dict(row) for row in rows]
+    table = {"logs": "logs", "traces": "spans", "rum": "rum_events"}[signal]
+    fields = {"logs": "message", "traces": "span_id", "rum": "name"}
+    sql = f"SELECT record_id, {fields[signal]} FROM {table} WHERE org_id = {{org_id:String}}"
+    async with opened_clickhouse(settings) as clickhouse:
+        answer = await clickhouse.read(sql, _StoredRow, {"org_id": org_id}, {}, doing=f"read {table}")
+    return [{"record_id": row.record_id, "text": row.text} for row in answer.rows]
+
+
+class _StoredRow(msgspec.Struct, array_like=True):
+    record_id: int
+    text: str
 
 
 class Instance:
@@ -150,16 +197,16 @@ class Instance:
 
         async def make() -> Organization:
             async with opened_control_plane(settings, with_secrets=True) as control_plane:
-                made = await control_plane.create_organization(name)
-                key = await control_plane.create_key(made.scope)
+                made = await control_plane.organizations.create(name)
+                key = await control_plane.api_keys.create(made.scope)
             token = tokens(settings).issue(made.scope, role="viewer", subject="test", lifetime_s=3600)
             return Organization(self, made.id, key.key.prefix, key.secret, token)
 
         return asyncio.run(make())
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        """Name -> what `aegis status --json` says of each process."""
-        return {each["name"]: each for each in json.loads(self.aegis("status", "--json"))["processes"]}
+        """Name -> what `aegis status` says of each process, without the command's start-up time."""
+        return {each["name"]: each for each in asyncio.run(read_instance(self.data_dir))["processes"]}
 
     def kill(self, name: str) -> None:
         """SIGKILL one of its processes and wait until another has taken its place and is ready."""

@@ -48,27 +48,34 @@ def test_migrate_finds_every_store_up_to_date(instance: Any) -> None:
 
 
 def test_the_demo_sends_what_it_says(instance: Any) -> None:
+    organization = instance.organization(f"demo reader {time.time_ns()}")
+    organization.token, organization.org_id = instance.facts["token"], instance.facts["org_id"]
+    before = {signal: len(organization.stored(signal)) for signal in ("metrics", "traces", "rum")}
     summary = json.loads(instance.aegis("demo", "--rate", "500", "--seconds", "2", "--json"))
     assert summary["accepted"] == 1000
     assert 1.5 < summary["seconds"] < 10
-    organization = instance.organization(f"demo reader {time.time_ns()}")
-    organization.token = instance.facts["token"]
     now = time.time()
     logs = organization.found_in_time(1000, start=now - 120, end=now + 60)
     assert len({log["id"] for log in logs}) == len(logs) >= 1000
     assert {log["environment"] for log in logs} == {"demo"}
     assert len({log["service"] for log in logs}) > 5
+    for signal, field in (("metrics", "metrics"), ("traces", "spans"), ("rum", "rum")):
+        sent = before[signal] + summary[field]
+        assert len(organization.stored_in_time(signal, sent)) == sent > before[signal]
 
 
 def test_without_an_instance_commands_say_what_to_do(new_instance: Callable[..., Any]) -> None:
-    absent = new_instance(REDIS_PORT="1", CLICKHOUSE_PORT="1", DATABASE_URL="postgresql://aegis@127.0.0.1:1/aegis")
+    absent = new_instance(
+        REDIS_PORT="1", CLICKHOUSE_PORT="1", TIMESCALE_PORT="1", DATABASE_URL="postgresql://aegis@127.0.0.1:1/aegis"
+    )
     assert "aegis up" in absent.aegis("status", fails=True)
     assert "cannot create the organization" in absent.aegis("org", "create", "x", fails=True)
     document = json.loads(_doctor(absent))
     wrong = {finding["subject"]: finding["remedy"] for finding in document["findings"] if finding["state"] == "wrong"}
-    assert {"redis", "postgresql", "clickhouse", "JWT_SECRET", "AEGIS_MASTER_KEY"} <= set(wrong)
+    assert {"redis", "postgresql", "timescaledb", "clickhouse", "JWT_SECRET", "AEGIS_MASTER_KEY"} <= set(wrong)
     assert "REDIS_HOST" in wrong["redis"]
     assert "DATABASE_URL" in wrong["postgresql"]
+    assert "TIMESCALE_HOST" in wrong["timescaledb"]
 
 
 def test_a_bad_setting_is_named(new_instance: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""Every accepted log is stored exactly once, whatever is killed while logs stream in."""
+"""Every accepted record is stored exactly once, whatever is killed while all four signals stream in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,51 +18,62 @@ import pytest
 
 BATCH = 20
 PAUSE_S = 0.03  # between two requests of a thread: the kills are the test, not the volume
+NOON_MS = 1_761_912_000_000
+
+
+def log(n: int) -> dict[str, Any]:
+    return {"timestamp": NOON_MS + n, "service": "s", "level": "info", "message": str(n)}
+
+
+def point(n: int) -> dict[str, Any]:
+    """Several points of one series in a request: they share its row, and differ in time."""
+    return {"name": "numbers", "timestamp": NOON_MS + n, "value": n, "labels": {"series": str(n % 7)}}
+
+
+def span(n: int) -> dict[str, Any]:
+    return {"trace_id": str(n // 5), "span_id": str(n), "service": "s", "operation": "o", "start_time": NOON_MS + n,
+            "duration_ms": 1}  # fmt: skip
+
+
+def event(n: int) -> dict[str, Any]:
+    return {"timestamp": NOON_MS + n, "type": "action", "session_id": "s", "name": str(n)}
+
+
+SIGNALS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
+    "logs": ("logs", log),
+    "metrics": ("metrics", point),
+    "traces": ("spans", span),
+    "rum": ("events", event),
+}
+"""Signal -> the field of its request, and record number n."""
 
 
 class Sender:
-    """Sends numbered logs from several threads and keeps which were accepted, refused, or of unknown fate."""
+    """Sends numbered records of one signal and keeps which were accepted, refused, or of unknown fate."""
 
-    def __init__(self, organization: Any) -> None:
+    def __init__(self, organization: Any, name: str) -> None:
         self.accepted: set[int] = set()
         self.unknown: set[int] = set()
+        self.signal = name
+        self.stop = threading.Event()
         self._organization = organization
         self._next = 0
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
 
-    def run(self, threads: int, kills: Callable[[], None]) -> None:
-        """Send until `kills` returns."""
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-            sending = [pool.submit(self._send) for _ in range(threads)]
-            try:
-                kills()
-            finally:
-                self._stop.set()
-            for each in sending:
-                each.result()
-
-    def _send(self) -> None:
+    def run(self) -> None:
+        """Send until `stop` is set."""
         with httpx.Client(base_url=self._organization.instance.url, timeout=30) as http:
-            while not self._stop.is_set():
-                with self._lock:
-                    numbers = list(range(self._next, self._next + BATCH))
-                    self._next += BATCH
+            while not self.stop.is_set():
+                numbers = list(range(self._next, self._next + BATCH))
+                self._next += BATCH
                 self._send_batch(http, numbers)
                 time.sleep(PAUSE_S)
 
     def _send_batch(self, http: httpx.Client, numbers: list[int]) -> None:
-        logs = [
-            {
-                "timestamp": f"2025-10-31T10:00:00.{n % 1_000_000:06d}Z",
-                "service": "s",
-                "level": "info",
-                "message": str(n),
-            }
-            for n in numbers
-        ]
+        field, make = SIGNALS[self.signal]
         try:
-            response = self._organization.post_with(http, {"logs": logs})
+            response = self._organization.post_with(
+                http, {field: [make(n) for n in numbers]}, path=f"/v1/{self.signal}"
+            )
         except httpx.ConnectError:
             return  # Nothing was sent.
         except httpx.HTTPError:
@@ -75,40 +87,59 @@ class Sender:
             # Whether Redis had taken it when its connection broke is not known; else it was refused for certain.
             self.unknown.update(numbers)
 
+    def stored(self) -> Counter[int]:
+        """How often each number stands in the store."""
+        field = "value" if self.signal == "metrics" else "text"
+        return Counter(int(record[field]) for record in self._organization.stored(self.signal))
 
-def check(organization: Any, sender: Sender) -> None:
+
+def send_all(organization: Any, kills: Callable[[], None]) -> list[Sender]:
+    """Send all four signals until `kills` returns."""
+    senders = [Sender(organization, name) for name in SIGNALS]
+    with concurrent.futures.ThreadPoolExecutor(len(senders)) as pool:
+        sending = [pool.submit(sender.run) for sender in senders]
+        try:
+            kills()
+        finally:
+            for sender in senders:
+                sender.stop.set()
+        for each in sending:
+            each.result()
+    return senders
+
+
+def check(senders: list[Sender]) -> None:
     """All that was accepted is there once; nothing is there twice; nothing is there that was never sent."""
-    assert len(sender.accepted) > 500, "too little was sent to show anything"
     deadline = time.monotonic() + 60
-    while len(organization.found(search=str(max(sender.accepted)))) == 0 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2.5)  # The other partitions' last blocks, and whatever might still come twice.
-    stored = Counter(int(log["message"]) for log in organization.found())
-    assert sorted(sender.accepted - stored.keys()) == [], "lost"
-    assert [n for n, times in stored.items() if times > 1] == [], "stored twice"
-    assert stored.keys() <= sender.accepted | sender.unknown
+    for sender in senders:
+        assert len(sender.accepted) > 300, f"too few {sender.signal} were sent to show anything"
+        while not sender.accepted <= sender.stored().keys() and time.monotonic() < deadline:
+            time.sleep(0.2)
+    time.sleep(2.5)  # Whatever might still come twice.
+    for sender in senders:
+        stored = sender.stored()
+        assert sorted(sender.accepted - stored.keys()) == [], f"{sender.signal} lost"
+        assert [n for n, times in stored.items() if times > 1] == [], f"{sender.signal} stored twice"
+        assert stored.keys() <= sender.accepted | sender.unknown
 
 
 @pytest.mark.slow
 def test_the_worker_killed_mid_stream(instance: Any, organization: Any) -> None:
-    sender = Sender(organization)
-
     def kills() -> None:
         for _ in range(3):
             time.sleep(1.0)
             instance.kill("worker")
         time.sleep(1.0)
 
-    sender.run(2, kills)
-    check(organization, sender)
-    assert not sender.unknown, "a killed worker must not be noticed by senders"
+    senders = send_all(organization, kills)
+    check(senders)
+    assert not any(sender.unknown for sender in senders), "a killed worker must not be noticed by senders"
 
 
 @pytest.mark.slow
 def test_every_process_killed_in_turn_under_load(instance: Any, organization: Any) -> None:
     order = ["clickhouse", "worker", "redis", "postgres", "gateway"]
     random.Random(7).shuffle(order)
-    sender = Sender(organization)
 
     def kills() -> None:
         for name in order:
@@ -116,27 +147,36 @@ def test_every_process_killed_in_turn_under_load(instance: Any, organization: An
             instance.kill(name)
         time.sleep(1.0)
 
-    sender.run(2, kills)
-    check(organization, sender)
+    check(send_all(organization, kills))
 
 
 @pytest.mark.slow
-def test_the_worker_killed_while_clickhouse_is_stopped_mid_insert(instance: Any, organization: Any) -> None:
+@pytest.mark.parametrize("store", ["clickhouse", "postgres"])
+def test_the_worker_killed_while_a_store_is_stopped_mid_insert(instance: Any, organization: Any, store: str) -> None:
     """A stopped engine holds inserts open; the worker dies over them, and its successor repeats them."""
-    sender = Sender(organization)
-    pid = instance.processes()["clickhouse"]["pid"]
+    family = family_of(instance.processes()[store]["pid"])
 
     def kills() -> None:
         time.sleep(0.5)
-        os.kill(pid, signal.SIGSTOP)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(1.5)
             os.kill(instance.processes()["worker"]["pid"], signal.SIGKILL)
             time.sleep(1.0)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for pid in family:
+                os.kill(pid, signal.SIGCONT)
         time.sleep(1.0)
 
-    sender.run(2, kills)
-    check(organization, sender)
-    assert not sender.unknown
+    senders = send_all(organization, kills)
+    check(senders)
+    assert not any(sender.unknown for sender in senders)
+
+
+def family_of(pid: int) -> list[int]:
+    """A process and everything below it: PostgreSQL's backends are processes of their own."""
+    family = [pid]
+    for parent in family:
+        family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return family

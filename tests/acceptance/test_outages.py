@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -25,6 +26,35 @@ def test_logs_are_accepted_and_kept_while_clickhouse_is_away(
         assert health["ready"], "ingestion does not need the store"
     assert len(organization.found_in_time(50)) == 50
     assert instance.http.get("/health").json()["status"] == "ok"
+
+
+def test_each_store_that_is_away_delays_its_own_signals_alone(
+    instance: Any, organization: Any, stopped: Stopped
+) -> None:
+    point = {"name": "up", "value": 1, "timestamp": "2025-10-31T10:00:00Z"}
+    span = {
+        "trace_id": "t",
+        "span_id": "s",
+        "service": "a",
+        "operation": "o",
+        "start_time": 1_761_904_800,
+        "duration_ms": 1,
+    }
+
+    def send(seconds: int) -> None:
+        points = {"metrics": [point | {"timestamp": 1_761_904_800 + seconds}]}
+        assert organization.post(json.dumps(points).encode(), path="/v1/metrics").status_code == 202
+        assert organization.post(json.dumps({"spans": [span]}).encode(), path="/v1/traces").status_code == 202
+
+    send(1)
+    assert len(organization.stored_in_time("metrics", 1)) == len(organization.stored_in_time("traces", 1)) == 1
+    with stopped(instance, "clickhouse"):
+        send(2)
+        assert len(organization.stored_in_time("metrics", 2)) == 2
+    with stopped(instance, "postgres"):
+        send(3)
+        assert len(organization.stored_in_time("traces", 3)) == 3
+    assert len(organization.stored_in_time("metrics", 3)) == 3
 
 
 def test_without_redis_the_answer_is_503_and_then_it_goes_on(

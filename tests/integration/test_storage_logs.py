@@ -11,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 from storage.clickhouse import ClickHouse
-from storage.log_selection import LogCursor, LogSelection
-from storage.logs import LOG_COLUMNS, LogRow, LogStore, SearchLimits
+from storage.log_selection import LogSelection
+from storage.logs import LOG_COLUMNS, LogRow, LogStore
+from storage.record_selection import RecordCursor
+from storage.record_table import SearchLimits
 from storage.scope import OrgScope
 from topics.errors import Refused, TooExpensive
 from topics.log_columns import SCHEMA
@@ -369,7 +371,7 @@ async def test_the_last_page_has_no_cursor(logs: LogStore) -> None:
     assert await page(10) == (10, None)
     rows, cursor = await page(9)
     assert (rows, await page(9, cursor)) == (9, (1, None))
-    assert await page(5, LogCursor(NOON, 0).encode()) == (0, None)
+    assert await page(5, RecordCursor(NOON, 0).encode()) == (0, None)
 
 
 async def test_record_ids_beyond_63_bits_keep_their_order(logs: LogStore) -> None:

@@ -12,12 +12,11 @@ import pyarrow as pa
 import pytest
 import redis.asyncio as aioredis
 
-from agents.app import create_store_app, learn_topics
+from agents.app import Stores, create_store_app, learn_topics
 from agents.blocks import BlockBounds
-from agents.normalize_logs import message_of
-from topics import log_columns
 from topics.errors import Unavailable
 from topics.faust_app import EmbeddedApp, TransportConfig
+from topics.log_columns import LOG_MESSAGES, SCHEMA
 from topics.names import LOGS, READERS, STORE_GROUP
 from topics.redis_streams.catalogue import declare_topics
 from topics.redis_streams.entries import encode_entry
@@ -51,8 +50,8 @@ async def stream(redis_server: Any) -> AsyncIterator[aioredis.Redis]:
     made = {"record_id": pa.array([1], pa.uint64()), "retention_days": pa.array([1], pa.uint16())}
     for name, unit in (("ts", "ns"), ("received_at", "ms")):
         made[name] = pa.array([1], pa.int64()).cast(pa.timestamp(unit, "UTC"))
-    columns = pa.record_batch([made.get(name, texts) for name in log_columns.SCHEMA.names], schema=log_columns.SCHEMA)
-    value, headers = message_of(columns)
+    columns = pa.record_batch([made.get(name, texts) for name in SCHEMA.names], schema=SCHEMA)
+    value, headers = LOG_MESSAGES.message(columns)
     entry = encode_entry(value, headers=headers, timestamp_ms=1)
     pipeline = client.pipeline(transaction=False)
     for _ in range(MESSAGES):
@@ -66,7 +65,9 @@ def store_app(redis_server: Any, folder: Path, store: Any) -> tuple[EmbeddedApp,
     crashes: list[BaseException] = []
     config = TransportConfig(url=redis_server.url, data_dir=folder, partitions=1, lease_s=1.0)
     bounds = BlockBounds(age_s=0.05)
-    return create_store_app(config, logs=store, bounds=bounds, crash=crashes.append), crashes
+    return create_store_app(
+        config, stores=Stores(store, store, store, store), bounds=bounds, crash=crashes.append
+    ), crashes
 
 
 async def until(done: Callable[[], bool], within_s: float = 30) -> None:

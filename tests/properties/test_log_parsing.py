@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.normalize_logs import message_of, normalize_logs
+from agents.normalize_logs import normalize_logs
 from gateway.native_logs import check_native_logs
-from topics import log_columns
 from topics.errors import Refused
+from topics.log_columns import LOG_MESSAGES
 from topics.raw import RawBatch
 from topics.timestamps import format_timestamp, parse_timestamp, parse_timestamps
 
 NS_MAX = 2**63 - 1
+UNIT_EDGES = [edge + step for edge in (10**11, 10**14, 10**17, NS_MAX, NS_MAX // 10**9, 0) for step in (-1, 0, 1)]
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
@@ -59,7 +60,11 @@ def test_a_zone_moves_the_clock_and_not_the_time(seconds: int, offset_minutes: i
         assert parse_timestamp(text) == seconds * 10**9
 
 
-@given(st.lists(texts | st.integers() | st.floats(), min_size=1, max_size=60))
+@given(
+    st.lists(texts | st.integers() | st.floats(), min_size=1, max_size=60)
+    | st.lists(st.integers(0, 10**19) | st.sampled_from(UNIT_EDGES), min_size=24, max_size=60)
+    | st.lists(st.floats(0, 1e19) | st.sampled_from([float(edge) for edge in UNIT_EDGES]), min_size=24, max_size=60)
+)
 def test_a_column_is_read_as_its_values_are(values: list[Any]) -> None:
     def outcome(read: Any) -> Any:
         try:
@@ -97,8 +102,8 @@ def test_what_the_gateway_accepts_the_normalizer_keeps_whole(sent: list[dict[str
     body = json.dumps({"logs": sent}).encode()
     assert check_native_logs(body) == len(sent)
     batch = RawBatch("0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11", "r", 1, 30, body)
-    value, _ = message_of(normalize_logs(batch, partition=1, offset=1))
-    rows = log_columns.decode(value).drop_columns(["ts", "received_at"]).to_pylist()
+    value, _ = normalize_logs(batch, partition=1, offset=1)
+    rows = LOG_MESSAGES.decode(value).drop_columns(["ts", "received_at"]).to_pylist()
     for log, row in zip(sent, rows, strict=True):
         assert (row["service"], row["message"]) == (log["service"], log["message"])
         assert row["level"] == log["level"].lower()

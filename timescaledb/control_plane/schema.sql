@@ -1,3 +1,33 @@
+CREATE FUNCTION public.announce_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_notify('aegis_changes', concat_ws(' ', TG_TABLE_NAME, to_jsonb(coalesce(NEW, OLD)) ->> TG_ARGV[0]));
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.keep_an_owner() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.role = 'owner' AND NEW.organization_id = OLD.organization_id THEN
+        RETURN NULL;
+    END IF;
+    -- Locked, because two owners who step down at the same moment would each still see the other. The count below runs after
+    -- the wait and sees what the other has done.
+    PERFORM 1 FROM organizations WHERE id = OLD.organization_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL; -- The organization itself goes.
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM memberships WHERE organization_id = OLD.organization_id AND role = 'owner') THEN
+        RAISE EXCEPTION 'organization % would have no owner', OLD.organization_id
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = 'memberships_owner_check', TABLE = 'memberships';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.set_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -7,6 +37,32 @@ BEGIN
     RETURN NEW;
 END
 $$;
+
+CREATE TABLE public.alerts (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    monitor_id uuid NOT NULL,
+    group_key text DEFAULT ''::text NOT NULL,
+    sequence bigint NOT NULL,
+    state text NOT NULL,
+    previous_state text NOT NULL,
+    value double precision,
+    threshold double precision,
+    started_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by uuid,
+    resolved_by uuid,
+    evidence jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT alerts_ended_at_check CHECK ((ended_at >= started_at)),
+    CONSTRAINT alerts_evidence_check CHECK ((jsonb_typeof(evidence) = 'object'::text)),
+    CONSTRAINT alerts_group_key_check CHECK ((octet_length(group_key) <= 1024)),
+    CONSTRAINT alerts_previous_state_check CHECK (((previous_state = ANY (ARRAY['OK'::text, 'WARN'::text, 'ALERT'::text, 'NO_DATA'::text])) AND (previous_state <> state))),
+    CONSTRAINT alerts_sequence_check CHECK ((sequence >= 1)),
+    CONSTRAINT alerts_state_check CHECK ((state = ANY (ARRAY['OK'::text, 'WARN'::text, 'ALERT'::text, 'NO_DATA'::text])))
+);
 
 CREATE TABLE public.api_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -24,6 +80,32 @@ CREATE TABLE public.api_keys (
     CONSTRAINT api_keys_prefix_check CHECK ((prefix ~ '^obs_[a-z0-9]{6,32}$'::text)),
     CONSTRAINT api_keys_scopes_check CHECK (((cardinality(scopes) >= 1) AND (scopes <@ ARRAY['logs:write'::text, 'metrics:write'::text, 'traces:write'::text, 'rum:write'::text]))),
     CONSTRAINT api_keys_secret_sealed_check CHECK (((octet_length(secret_sealed) >= 30) AND (octet_length(secret_sealed) <= 1024)))
+);
+
+CREATE TABLE public.memberships (
+    organization_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    role text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT memberships_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text])))
+);
+
+CREATE TABLE public.monitors (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    definition jsonb NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT monitors_definition_check CHECK ((jsonb_typeof(definition) = 'object'::text)),
+    CONSTRAINT monitors_kind_check CHECK ((kind ~ '^[a-z][a-z0-9_]{0,31}$'::text)),
+    CONSTRAINT monitors_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '^\s|\s$|[[:cntrl:]]'::text))),
+    CONSTRAINT monitors_version_check CHECK ((version >= 1))
 );
 
 CREATE TABLE public.organizations (
@@ -45,11 +127,72 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.slos (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    name text NOT NULL,
+    definition jsonb NOT NULL,
+    objective double precision NOT NULL,
+    window_days integer DEFAULT 30 NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT slos_definition_check CHECK ((jsonb_typeof(definition) = 'object'::text)),
+    CONSTRAINT slos_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '^\s|\s$|[[:cntrl:]]'::text))),
+    CONSTRAINT slos_objective_check CHECK (((objective > (0)::double precision) AND (objective < (1)::double precision))),
+    CONSTRAINT slos_version_check CHECK ((version >= 1)),
+    CONSTRAINT slos_window_days_check CHECK (((window_days >= 1) AND (window_days <= 365)))
+);
+
+CREATE TABLE public.usage_daily (
+    organization_id uuid NOT NULL,
+    day date NOT NULL,
+    logs_count bigint DEFAULT 0 NOT NULL,
+    logs_bytes bigint DEFAULT 0 NOT NULL,
+    metrics_count bigint DEFAULT 0 NOT NULL,
+    spans_count bigint DEFAULT 0 NOT NULL,
+    rum_events bigint DEFAULT 0 NOT NULL,
+    scrubbed jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT usage_daily_counts_check CHECK ((LEAST(logs_count, logs_bytes, metrics_count, spans_count, rum_events) >= 0)),
+    CONSTRAINT usage_daily_scrubbed_check CHECK ((jsonb_typeof(scrubbed) = 'object'::text))
+);
+
+CREATE TABLE public.users (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    email text NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    password_hash text,
+    disabled boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_email_check CHECK ((((char_length(email) >= 3) AND (char_length(email) <= 254)) AND (email ~ '^[^[:space:][:cntrl:]@]+@[^[:space:][:cntrl:]@]+$'::text))),
+    CONSTRAINT users_name_check CHECK (((char_length(name) <= 100) AND (name !~ '[[:cntrl:]]'::text))),
+    CONSTRAINT users_password_hash_check CHECK (((password_hash ~ '^\$argon2(id|i|d)\$'::text) AND (char_length(password_hash) <= 512)))
+);
+
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT alerts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT alerts_sequence_key UNIQUE (monitor_id, group_key, sequence);
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_prefix_key UNIQUE (prefix);
+
+ALTER TABLE ONLY public.memberships
+    ADD CONSTRAINT memberships_pkey PRIMARY KEY (organization_id, user_id);
+
+ALTER TABLE ONLY public.monitors
+    ADD CONSTRAINT monitors_organization_id_id_key UNIQUE (organization_id, id);
+
+ALTER TABLE ONLY public.monitors
+    ADD CONSTRAINT monitors_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.organizations
     ADD CONSTRAINT organizations_name_key UNIQUE (name);
@@ -60,9 +203,83 @@ ALTER TABLE ONLY public.organizations
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (target, number);
 
+ALTER TABLE ONLY public.slos
+    ADD CONSTRAINT slos_name_key UNIQUE (organization_id, name);
+
+ALTER TABLE ONLY public.slos
+    ADD CONSTRAINT slos_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.usage_daily
+    ADD CONSTRAINT usage_daily_pkey PRIMARY KEY (organization_id, day);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX alerts_monitor_id_idx ON public.alerts USING btree (organization_id, monitor_id, started_at DESC, id DESC);
+
+CREATE INDEX alerts_open_idx ON public.alerts USING btree (organization_id, started_at DESC, id DESC) WHERE ((ended_at IS NULL) AND (state <> 'OK'::text));
+
+CREATE INDEX alerts_organization_id_idx ON public.alerts USING btree (organization_id, started_at DESC, id DESC);
+
 CREATE INDEX api_keys_organization_id_idx ON public.api_keys USING btree (organization_id, created_at);
+
+CREATE INDEX memberships_user_id_idx ON public.memberships USING btree (user_id);
+
+CREATE UNIQUE INDEX monitors_name_key ON public.monitors USING btree (organization_id, name) WHERE (deleted_at IS NULL);
+
+CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
+
+CREATE TRIGGER alerts_set_updated_at BEFORE UPDATE ON public.alerts FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER api_keys_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
 
 CREATE TRIGGER api_keys_set_updated_at BEFORE UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
+CREATE TRIGGER memberships_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER memberships_keep_an_owner AFTER DELETE OR UPDATE ON public.memberships FOR EACH ROW WHEN ((old.role = 'owner'::text)) EXECUTE FUNCTION public.keep_an_owner();
+
+CREATE TRIGGER memberships_set_updated_at BEFORE UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER monitors_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.monitors FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER monitors_set_updated_at BEFORE UPDATE ON public.monitors FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER organizations_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.organizations FOR EACH ROW EXECUTE FUNCTION public.announce_change('id');
+
+CREATE TRIGGER slos_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER slos_set_updated_at BEFORE UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER usage_daily_set_updated_at BEFORE UPDATE ON public.usage_daily FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER users_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.announce_change();
+
+CREATE TRIGGER users_set_updated_at BEFORE UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT alerts_acknowledged_by_fkey FOREIGN KEY (acknowledged_by) REFERENCES public.users(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT alerts_monitor_id_fkey FOREIGN KEY (organization_id, monitor_id) REFERENCES public.monitors(organization_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT alerts_resolved_by_fkey FOREIGN KEY (resolved_by) REFERENCES public.users(id) ON DELETE SET NULL;
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.memberships
+    ADD CONSTRAINT memberships_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.memberships
+    ADD CONSTRAINT memberships_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.monitors
+    ADD CONSTRAINT monitors_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.slos
+    ADD CONSTRAINT slos_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.usage_daily
+    ADD CONSTRAINT usage_daily_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from agents.blocks import BlockBounds, BlockBuffer, BlockWriter, Part
+from agents.blocks import Block, BlockBounds, BlockBuffer, BlockWriter, Part
 from agents.delivery import Delivery
 from topics.errors import Refused, Unavailable
 from topics.ledger import OpenIntent, PartitionLost
@@ -63,8 +63,9 @@ class Store:
         self.intent = intent
         await self.step("written")
 
-    async def insert(self, messages: list[bytes], rows: int, token: str) -> None:
+    async def insert(self, block: Block) -> None:
         await self.step("insert")
+        messages, token = [part.value for part in block.parts], block.token
         if self.refuses.intersection(messages):
             raise Refused("cannot store it", code="bad_block")
         if token not in self.tokens:
@@ -209,7 +210,7 @@ async def test_nothing_is_written_once_the_partition_is_lost(store: Store) -> No
 
 
 async def test_a_bug_crashes_and_acknowledges_nothing(store: Store) -> None:
-    async def broken(messages: list[bytes], rows: int, token: str) -> None:
+    async def broken(block: Block) -> None:
         raise ZeroDivisionError
 
     store.insert = broken  # type: ignore[method-assign]  # the bug

@@ -7,10 +7,11 @@ import json
 import pyarrow as pa
 import pytest
 
-from agents.normalize_logs import message_of, normalize_logs
-from topics import log_columns
+from agents.normalize_logs import normalize_logs
 from topics.errors import Refused
+from topics.log_columns import LOG_MESSAGES, SCHEMA
 from topics.raw import RawBatch
+from topics.record_ids import record_ids
 
 ORG = "0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11"
 
@@ -30,8 +31,9 @@ BARE = {"timestamp": 1_761_904_800, "service": "web", "level": "info", "message"
 
 
 def test_every_field_arrives() -> None:
-    columns = normalize_logs(batch(FULL, BARE), partition=3, offset=7)
-    assert columns.schema == log_columns.SCHEMA
+    value, _ = normalize_logs(batch(FULL, BARE), partition=3, offset=7)
+    columns = LOG_MESSAGES.decode(value)
+    assert columns.schema == SCHEMA
     full, bare = columns.to_pylist()
     assert {name: full[name] for name in ("service", "level", "message", "trace_id", "span_id")} == {
         "service": "api", "level": "error", "message": "fäiled", "trace_id": "t", "span_id": "s",
@@ -40,15 +42,15 @@ def test_every_field_arrives() -> None:
     assert columns["ts"].view(pa.int64()).to_pylist() == [1_761_904_800_123_456_789, 1_761_904_800_000_000_000]
     assert columns["received_at"].view(pa.int64()).to_pylist() == [1_761_904_800_123] * 2
     assert (bare["host"], bare["environment"], bare["attributes"], bare["org_id"]) == ("", "", "{}", ORG)
-    assert columns["record_id"].to_pylist() == list(log_columns.record_ids(3, 7, 2))
+    assert columns["record_id"].to_pylist() == list(record_ids(3, 7, 2))
     assert columns["retention_days"].to_pylist() == [30, 30]
 
 
 def test_the_message_says_what_it_holds() -> None:
-    columns = normalize_logs(batch(*[BARE] * 40), partition=0, offset=1)
-    value, headers = message_of(columns)
+    value, headers = normalize_logs(batch(*[BARE] * 40), partition=0, offset=1)
+    columns = LOG_MESSAGES.decode(value)
     assert dict(headers) == {"schema": b"logs/1", "rows": b"40", "bytes": b"%d" % columns.nbytes}
-    assert log_columns.decode(value) == columns
+    assert columns.num_rows == 40
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,6 +16,9 @@ from gateway.app import GatewayApp
 from gateway.ingest import Ingest
 from gateway.keys import IngestKey, KeyDirectory
 from gateway.native_logs import NATIVE_LOGS
+from gateway.native_metrics import NATIVE_METRICS
+from gateway.native_rum import NATIVE_RUM
+from gateway.native_traces import NATIVE_TRACES
 from topics.errors import Unavailable
 from topics.raw import Headers, RawBatch
 
@@ -23,6 +27,14 @@ ORG = "0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11"
 KEY = IngestKey(prefix="obs_abc123", secret=b"your_secret", org_id=ORG, signals=frozenset({"logs"}), retention_days=30)
 LOG: dict[str, Any] = {"timestamp": "2025-10-31T10:00:00Z", "service": "api", "level": "error", "message": "failed"}
 BODY = json.dumps({"logs": [LOG]}).encode()
+
+FORMATS = {"/v1/logs": NATIVE_LOGS, "/v1/metrics": NATIVE_METRICS, "/v1/traces": NATIVE_TRACES, "/v1/rum": NATIVE_RUM}
+BODIES = {
+    "logs": BODY,
+    "metrics": b'{"metrics":[{"name":"up","value":1}]}',
+    "traces": b'{"spans":[{"trace_id":"t","span_id":"s","service":"a","operation":"o","start_time":1,"duration_ms":1}]}',
+    "rum": b'{"events":[{"timestamp":1,"type":"action","session_id":"s"}]}',
+}
 
 Post = Callable[..., Awaitable[httpx.Response]]
 
@@ -77,7 +89,7 @@ async def post(producer: KeptMessages, control_plane: KeptKeys) -> AsyncIterator
     directory = KeyDirectory(control_plane.load, refresh_s=60, now=lambda: NOW)
     await directory.start()
     ingest = Ingest(
-        formats={"/v1/logs": NATIVE_LOGS},
+        formats=FORMATS,
         keys=directory,
         producer=producer,
         body_bytes_max=100_000,
@@ -87,12 +99,13 @@ async def post(producer: KeptMessages, control_plane: KeptKeys) -> AsyncIterator
     transport = httpx.ASGITransport(app=GatewayApp(ingest))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
 
-        async def send(body: bytes = BODY, *, drop: str = "", key: str = "obs_abc123", secret: str = "your_secret",
+        async def send(body: bytes = BODY, *, path: str = "/v1/logs", drop: str = "",
+                       key: str = "obs_abc123", secret: str = "your_secret",
                        off_s: float = 0, **replace: str) -> httpx.Response:  # fmt: skip
             headers = sign(body, org_key=key, secret=secret, timestamp_ms=int((NOW + off_s) * 1000))
             headers |= {name.replace("_", "-"): value for name, value in replace.items()}
             headers.pop(drop, None)
-            return await http.post("/v1/logs", content=body, headers=headers)
+            return await http.post(path, content=body, headers=headers)
 
         yield send
     await directory.close()
@@ -119,6 +132,21 @@ async def test_a_signed_request_is_accepted_as_it_came(post: Post, producer: Kep
         retention_days=30,
         body=BODY,
     )
+
+
+@pytest.mark.parametrize("signal", BODIES)
+async def test_every_signal_has_its_route_its_topic_and_its_scope(
+    post: Post, producer: KeptMessages, control_plane: KeptKeys, signal: str
+) -> None:
+    control_plane.keys = [KEY, replace(KEY, prefix="obs_all", signals=frozenset({signal}))]
+    response = await post(BODIES[signal], path=f"/v1/{signal}", key="obs_all")
+    assert response.status_code == 202, response.text
+    ((topic, batch),) = producer.messages
+    assert (topic, batch.body, batch.format) == (f"{signal}.raw", BODIES[signal], "native")
+    other = "rum" if signal == "logs" else "logs"
+    assert error(await post(BODIES[other], path=f"/v1/{other}", key="obs_all")) == (403, "forbidden")
+    assert error(await post(BODIES[other], path=f"/v1/{signal}", key="obs_all")) == (422, "invalid_field")
+    assert len(producer.messages) == 1
 
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
@@ -188,7 +216,7 @@ async def test_a_signing_header_that_is_there_twice_is_refused(post: Post, produ
 
 async def _ingest(producer: KeptMessages) -> Ingest:
     return Ingest(
-        formats={"/v1/logs": NATIVE_LOGS},
+        formats=FORMATS,
         keys=KeyDirectory(KeptKeys().load, refresh_s=60),
         producer=producer,
         body_bytes_max=100_000,

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from storage.log_selection import LogCursor, LogSelection
+from storage.log_selection import LogSelection
+from storage.record_selection import RecordCursor
 from topics.errors import Refused
 
 
 @pytest.mark.parametrize("ts_ns", [-(1 << 63), -1, 0, 1_761_818_400_123_456_789, (1 << 63) - 1])
 @pytest.mark.parametrize("record_id", [0, 1, (1 << 64) - 1])
 def test_a_cursor_comes_back(ts_ns: int, record_id: int) -> None:
-    cursor = LogCursor(ts_ns, record_id)
-    assert LogCursor.decode(cursor.encode()) == cursor
+    cursor = RecordCursor(ts_ns, record_id)
+    assert RecordCursor.decode(cursor.encode()) == cursor
 
 
 @pytest.mark.parametrize(
@@ -27,12 +28,12 @@ def test_a_cursor_comes_back(ts_ns: int, record_id: int) -> None:
         "'; DROP TABLE logs; --",
         "é" * 23,
         "\x00" * 23,
-        LogCursor(1, 2).encode() + "=",
-        LogCursor(1, 2).encode() + "A",
-        LogCursor(1, 2).encode()[:-1],
-        LogCursor(1, 2).encode()[:-1] + "J",  # the last character's unused bits set
+        RecordCursor(1, 2).encode() + "=",
+        RecordCursor(1, 2).encode() + "A",
+        RecordCursor(1, 2).encode()[:-1],
+        RecordCursor(1, 2).encode()[:-1] + "J",  # the last character's unused bits set
         base64.urlsafe_b64encode(b"\x02" + bytes(16)).decode().rstrip("="),
-        " " + LogCursor(1, 2).encode(),
+        " " + RecordCursor(1, 2).encode(),
         "A" * 100_000,
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from storage.migrations import REPOSITORY
 from storage.named_queries import load_queries, parse_queries
 from topics.errors import Refused
 
@@ -32,6 +33,6 @@ def test_a_malformed_file_is_refused(text: str, why: str) -> None:
         parse_queries(text, "f.sql")
 
 
-@pytest.mark.parametrize("file_name", ["control_plane.sql", "logs.sql", "migrations.sql"])
+@pytest.mark.parametrize("file_name", sorted(path.name for path in (REPOSITORY / "storage/queries").glob("*.sql")))
 def test_our_files_load(file_name: str) -> None:
     assert load_queries(file_name)

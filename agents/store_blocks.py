@@ -1,27 +1,37 @@
-"""Keeps logs: topic `logs` -> ClickHouse, in big blocks, each row once."""
+"""Keeps records: a normalized topic -> its store, in big blocks, each row once. store_logs, store_spans, store_rum and
+store_metrics are this agent with a schema and an insert of their own (agents/inserts.py)."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agents.blocks import BlockBounds, BlockWriter
+from agents.blocks import Block, BlockBounds, BlockWriter
 from agents.delivery import Delivery, message_headers
-from storage.logs import LogStore
-from topics import log_columns
 from topics.errors import Refused
 from topics.faust_app import EmbeddedApp
 
 
-class StoreLogs:
+class StoreBlocks:
     """The agent: hands each message to the block writer of its partition.
 
     A message is acknowledged by the writer when its block is stored, never before: a crash between the two repeats the
-    insert, and the ledger makes the repeat harmless.
+    insert, and the ledger makes the repeat harmless. A store that is away stops the writers of its own topic alone: what they
+    hold is bounded by the transport, a topic partition each.
     """
 
-    def __init__(self, app: EmbeddedApp, *, logs: LogStore, bounds: BlockBounds, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        app: EmbeddedApp,
+        *,
+        schema: bytes,
+        insert: Callable[[Block], Awaitable[None]],
+        bounds: BlockBounds,
+        delivery: Delivery,
+    ) -> None:
         self._app = app
-        self._logs = logs
+        self._schema = schema
+        self._insert = insert
         self._bounds = bounds
         self._delivery = delivery
         self._writers: dict[Any, BlockWriter] = {}
@@ -37,20 +47,22 @@ class StoreLogs:
             except Exception as exc:
                 await self._delivery.give_up(exc)
 
-    async def forget(self, partitions: set[Any]) -> None:
-        """Partitions are gone, or start over: drop what waits for them; whoever owns them next reads it again."""
-        for tp in partitions:
-            writer = self._writers.pop(tp, None)
-            if writer is not None:
-                await writer.stop()
-                # Nobody will acknowledge them any more, so nobody needs to wait for it.
-                self._app.streams.abandon(tp.partition)
+    async def stop_writers(self, partitions: set[Any]) -> set[int]:
+        """Drop what waits for topic partitions, unacknowledged. Returns the partition numbers that had something to drop."""
+        found = {tp: self._writers.pop(tp) for tp in partitions if tp in self._writers}
+        for writer in found.values():
+            await writer.stop()
+        return {tp.partition for tp in found}
 
     def _take(self, event: Any) -> None:
         message = event.message
         headers = message_headers(message)
-        if headers.get("schema") != log_columns.SCHEMA_VERSION:
+        if headers.get("schema") != self._schema:
             raise Refused(f"cannot store columns of schema {headers.get('schema')!r}", code="bad_message")
+        try:
+            rows, size = int(headers["rows"]), int(headers["bytes"])
+        except (KeyError, ValueError) as exc:
+            raise Refused(f"cannot store columns: header {exc}", code="bad_message") from exc
         writer = self._writers.get(message.tp)
         if writer is None:
             writer = self._writers[message.tp] = BlockWriter(
@@ -60,8 +72,4 @@ class StoreLogs:
                 insert=self._insert,
                 delivery=self._delivery,
             )
-        rows, size = int(headers["rows"]), int(headers.get("bytes", len(message.value)))
         writer.add(event, offset=message.offset, value=message.value, rows=rows, size=size)
-
-    async def _insert(self, messages: list[bytes], rows: int, token: str) -> None:
-        await self._logs.insert(log_columns.join(messages, rows), rows=rows, token=token)

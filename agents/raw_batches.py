@@ -1,0 +1,43 @@
+"""A raw batch -> its body, if the agent can read it, and the columns that every record of it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from topics.arrow_messages import MILLISECONDS
+from topics.errors import Refused
+from topics.raw import RawBatch
+from topics.record_ids import record_ids
+
+T = TypeVar("T")
+
+
+def read_batch(batch: RawBatch, readers: Mapping[str, Callable[[bytes], T]]) -> T:
+    """The records of a batch; `readers` go by wire format. Raises `Refused` for what the gateway should not have let through."""
+    read = readers.get(batch.format)
+    if read is None or batch.encoding != "identity":
+        raise Refused(f"cannot read a batch in format {batch.format}, encoding {batch.encoding}", code="bad_message")
+    return read(batch.body)
+
+
+def shared_columns(batch: RawBatch, *, partition: int, offset: int, rows: int) -> dict[str, pa.Array[Any]]:
+    """Whose the records are, when they came, how long they stay, and their ids, made of where the batch stood."""
+    return {
+        "org_id": pa.repeat(pa.scalar(batch.org_id, pa.string()), rows),
+        "record_id": pa.array(record_ids(partition, offset, rows), pa.uint64()),
+        "received_at": pa.repeat(pa.scalar(batch.received_at_ms, pa.int64()), rows).view(MILLISECONDS),
+        "retention_days": pa.repeat(pa.scalar(batch.retention_days, pa.uint16()), rows),
+    }
+
+
+def record_batch(columns: Mapping[str, pa.Array[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """The columns in the order of a schema."""
+    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
+
+
+def texts(values: list[str | None]) -> pa.Array[Any]:
+    """A column of texts; absent ones are ""."""
+    return pa.array([value or "" for value in values], pa.string())

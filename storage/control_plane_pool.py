@@ -1,0 +1,150 @@
+"""Statements of the control plane in, rows out: the pool that its stores share, and what their constraints mean.
+
+Every call raises `Unavailable` while PostgreSQL is away (also at start: nothing connects before it is used), and `Refused` for
+input that can never be stored, with the path of the parameter at fault.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+
+from storage.postgres import close_pool, open_pool, postgres_errors
+from storage.scope import OrgScope
+from topics.errors import Refused
+
+_NAME = "a name is 1 to {} characters, without control characters or outer spaces"
+_NO_ORGANIZATION = ("organization_id", "there is no such organization")
+_NOT_AN_OBJECT = "it is not a JSON object"
+
+_CONSTRAINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "organizations_name_key": ("name", "another organization has this name"),
+        "organizations_name_check": ("name", _NAME.format(100)),
+        "organizations_retention_days_check": ("retention_days", "retention is 1 to 3650 days"),
+        "organizations_settings_check": ("settings", _NOT_AN_OBJECT),
+        "api_keys_organization_id_fkey": _NO_ORGANIZATION,
+        "api_keys_prefix_key": ("prefix", "another key has this prefix"),
+        "api_keys_name_check": ("name", "a key's name is at most 100 characters, without control characters"),
+        "api_keys_scopes_check": (
+            "scopes",
+            "scopes are one or more of logs:write, metrics:write, traces:write, rum:write",
+        ),
+        "api_keys_expires_at_check": ("expires_at", "the expiry is in the past"),
+        "users_email_key": ("email", "another user has this e-mail address"),
+        "users_email_check": ("email", "it is not an e-mail address of at most 254 characters"),
+        "users_name_check": ("name", "a user's name is at most 100 characters, without control characters"),
+        "users_password_hash_check": ("password_hash", "it is not an argon2 hash in its text form"),
+        "memberships_pkey": ("user_id", "this user is a member already"),
+        "memberships_organization_id_fkey": _NO_ORGANIZATION,
+        "memberships_user_id_fkey": ("user_id", "there is no such user"),
+        "memberships_role_check": ("role", "a role is owner, admin, member or viewer"),
+        "memberships_owner_check": ("role", "an organization keeps at least one owner"),
+        "monitors_name_key": ("name", "another monitor of the organization has this name"),
+        "monitors_organization_id_fkey": _NO_ORGANIZATION,
+        "monitors_name_check": ("name", _NAME.format(200)),
+        "monitors_kind_check": ("kind", "a kind is a word of lower-case letters, digits and _"),
+        "monitors_definition_check": ("definition", _NOT_AN_OBJECT),
+        "alerts_monitor_id_fkey": ("monitor_id", "there is no such monitor"),
+        "alerts_acknowledged_by_fkey": ("acknowledged_by", "there is no such user"),
+        "alerts_resolved_by_fkey": ("resolved_by", "there is no such user"),
+        "alerts_group_key_check": ("group", "a group is at most 1024 bytes"),
+        "alerts_sequence_check": ("sequence", "sequences begin at 1"),
+        "alerts_state_check": ("state", "a state is OK, WARN, ALERT or NO_DATA"),
+        "alerts_previous_state_check": ("previous_state", "it is OK, WARN, ALERT or NO_DATA, and not the new state"),
+        "alerts_ended_at_check": ("ended_at", "an alert cannot end before it began"),
+        "alerts_evidence_check": ("evidence", _NOT_AN_OBJECT),
+        "slos_name_key": ("name", "another SLO of the organization has this name"),
+        "slos_organization_id_fkey": _NO_ORGANIZATION,
+        "slos_name_check": ("name", _NAME.format(200)),
+        "slos_definition_check": ("definition", _NOT_AN_OBJECT),
+        "slos_objective_check": ("objective", "an objective is more than 0 and less than 1"),
+        "slos_window_days_check": ("window_days", "a window is 1 to 365 days"),
+        "usage_daily_counts_check": ("", "a count is negative"),
+        "usage_daily_scrubbed_check": ("scrubbed", _NOT_AN_OBJECT),
+    }
+)
+
+
+class PageEnd(NamedTuple):
+    """Where a page of a list ended, so that the next one goes on behind it."""
+
+    after: Any
+    id: str
+
+
+class ControlPlanePool:
+    """A bounded pool of connections that all stores of the control plane share."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        size_max: int,
+        connect_timeout_s: float,
+        command_timeout_s: float,
+        statement_cache_size: int,
+    ) -> ControlPlanePool:
+        """Make it; nothing connects yet."""
+        with postgres_errors("open the control plane"):
+            pool = await open_pool(
+                dsn,
+                size_max=size_max,
+                connect_timeout_s=connect_timeout_s,
+                command_timeout_s=command_timeout_s,
+                statement_cache_size=statement_cache_size,
+            )
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Close every connection, within seconds."""
+        await close_pool(self._pool)
+
+    async def fetch(self, doing: str, sql: str, *values: object) -> list[asyncpg.Record]:
+        """Run one statement; `doing` completes "cannot <doing>: ..."."""
+        with postgres_errors(doing, _CONSTRAINTS):
+            return await self._pool.fetch(sql, *values)
+
+    async def fetch_one(self, doing: str, path: str, sql: str, *values: object) -> asyncpg.Record:
+        """The only row; when there is none, `Refused` "not_found" that blames `path`."""
+        rows = await self.fetch(doing, sql, *values)
+        if not rows:
+            raise Refused(f"cannot {doing}: there is none", code="not_found", path=path)
+        return rows[0]
+
+
+def org_uuid(scope: OrgScope) -> uuid.UUID:
+    """The scope as PostgreSQL's uuid."""
+    return uuid.UUID(scope.org_id)
+
+
+def uuid_or_none(text: str) -> uuid.UUID | None:
+    """An id from outside; what is none equals no row, so the caller finds nothing."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def optional_text(value: object) -> str | None:
+    """A nullable uuid column as text."""
+    return None if value is None else str(value)
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """A jsonb parameter. A number that JSON does not have (NaN, infinity) becomes null."""
+    return msgspec.json.encode(value).decode()
+
+
+def from_json(text: str) -> Mapping[str, Any]:
+    """A jsonb column that holds an object, read-only."""
+    return MappingProxyType(msgspec.json.decode(text, type=dict[str, Any]))

@@ -1,0 +1,112 @@
+"""A time range in; the hourly statistics of one organization's logs, spans and RUM events out.
+
+The tables are those of clickhouse/migrations/0004 to 0006, kept up by materialized views; the SQL is queries/hourly.sql.
+Statistics live as long as the records that they count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from storage.clickhouse import ClickHouse
+from storage.record_selection import check_text, check_time_range
+from storage.record_table import SearchLimits
+from storage.scope import OrgScope
+from storage.scoped_queries import Row, ScopedQueries, load_scoped_queries
+
+_SQL = load_scoped_queries("hourly.sql")
+
+
+class LogsHour(msgspec.Struct, array_like=True, frozen=True):
+    """Logs of one hour (`hour_s`: its begin, seconds since 1970), service and level; `bytes` of messages and attributes."""
+
+    hour_s: int
+    service: str
+    level: str
+    count: int
+    bytes: int
+
+
+class SpansHour(msgspec.Struct, array_like=True, frozen=True):
+    """Spans of one hour, service, operation and kind; `errors` have status error, `histogram` is one of durations in ns."""
+
+    hour_s: int
+    service: str
+    operation: str
+    kind: str
+    count: int
+    errors: int
+    duration_ns_sum: int
+    duration_ns_min: int
+    duration_ns_max: int
+    histogram: dict[int, int]
+
+
+class RumHour(msgspec.Struct, array_like=True, frozen=True):
+    """RUM events of one hour, type, page and name; the last three are about those `value_count` events that have a value."""
+
+    hour_s: int
+    type: str
+    page_path: str
+    name: str
+    count: int
+    errors: int
+    value_count: int
+    value_sum: float | None
+    histogram: dict[int, int]
+
+
+class HourlyStore:
+    """The hourly statistics of one ClickHouse. Each call gives the hours that begin in `start_ns` <= hour < `end_ns`,
+    from the oldest on, and raises `Refused` with the path at fault, `Unavailable` and `TooExpensive` (see `SearchLimits`)."""
+
+    def __init__(self, clickhouse: ClickHouse, limits: SearchLimits | None = None) -> None:
+        self._queries = ScopedQueries(clickhouse, limits)
+
+    async def logs(
+        self, scope: OrgScope, *, start_ns: int, end_ns: int, service: str | None = None, level: str | None = None
+    ) -> list[LogsHour]:
+        """By service and level."""
+        return await self._read(scope, "logs", LogsHour, start_ns, end_ns, service=service, level=level)
+
+    async def spans(
+        self,
+        scope: OrgScope,
+        *,
+        start_ns: int,
+        end_ns: int,
+        service: str | None = None,
+        operation: str | None = None,
+        kind: str | None = None,
+    ) -> list[SpansHour]:
+        """By service, operation and kind."""
+        return await self._read(
+            scope, "spans", SpansHour, start_ns, end_ns, service=service, operation=operation, kind=kind
+        )
+
+    async def rum(
+        self,
+        scope: OrgScope,
+        *,
+        start_ns: int,
+        end_ns: int,
+        type: str | None = None,
+        page_path: str | None = None,
+        name: str | None = None,
+    ) -> list[RumHour]:
+        """By type, page and name."""
+        return await self._read(scope, "rum", RumHour, start_ns, end_ns, type=type, page_path=page_path, name=name)
+
+    async def _read(
+        self, scope: OrgScope, signal: str, row_type: type[Row], start_ns: int, end_ns: int, **exact: str | None
+    ) -> list[Row]:
+        what = f"hourly {signal}"
+        check_time_range(what, start_ns, end_ns)
+        for path, text in exact.items():
+            if text is not None:
+                check_text(what, path, text)
+        parameters: dict[str, Any] = {"start": start_ns, "end": end_ns, **exact}
+        answer = await self._queries.read(scope, _SQL[signal], row_type, parameters, doing=f"read {what}")
+        return answer.rows

@@ -1,0 +1,240 @@
+"""Questions about one organization's metrics in; buckets, series and samples out. SQL stands in queries/metrics.sql.
+
+Steps of whole hours, 5 minutes or minutes are answered from the rollups where TimescaleDB keeps them, other steps, and times
+beyond a rollup's retention, from the samples. Both give the same: NaN and stale markers count nowhere, and of two samples of a
+series at one time the one written later counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+
+import asyncpg
+import msgspec
+
+from storage.metric_samples import Samples, decode_copy
+from storage.metric_selection import (
+    Aggregation,
+    BucketRange,
+    LabelMatcher,
+    MetricSelection,
+    as_time,
+    as_us,
+    bound_labels,
+    check_range,
+)
+from storage.named_queries import load_queries
+from storage.postgres import postgres_errors
+from storage.scope import OrgScope
+from storage.timescale import Timescale
+from topics.errors import Refused, TooExpensive
+
+SERIES_MAX = 50_000
+"""Series that one question may read."""
+
+_SQL = load_queries("metrics.sql")
+_MINUTE_US = 60_000_000
+_DAY_US = 24 * 60 * _MINUTE_US
+# Of a counter, before the first bucket: how far back the sample is looked for that the first rise is counted from.
+_LOOK_BACK_US = 5 * _MINUTE_US
+# The newest sample is looked for in ever longer spans, so that series that report often cost little.
+_LATEST_SPANS_US = (5 * _MINUTE_US, 60 * _MINUTE_US, _DAY_US, 30 * _DAY_US)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """One continuous aggregate: its statements, and for how long it is kept."""
+
+    step_us: int
+    kept_us: int
+    aggregate: str
+    increase: str
+
+
+def _rollup(name: str, minutes: int, kept_days: int) -> Rollup:
+    aggregate, increase = (_SQL[key].replace("metrics_1m", name) for key in ("aggregate_rollup", "increase_rollup"))
+    return Rollup(minutes * _MINUTE_US, kept_days * _DAY_US, aggregate, increase)
+
+
+# The longest step first.
+_ROLLUPS = (_rollup("metrics_1h", 60, 365), _rollup("metrics_5m", 5, 30), _rollup("metrics_1m", 1, 7))
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """The value of the bucket that begins at `ts_us` (unix microseconds)."""
+
+    ts_us: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSeries:
+    """A series of a metric; `id` is what `read_samples` takes."""
+
+    id: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestSample:
+    """The newest sample of a series."""
+
+    labels: Mapping[str, str]
+    ts_us: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMetric:
+    """A metric's name, what its senders say of it ("" for nothing), and how many series it has."""
+
+    name: str
+    type: str
+    unit: str
+    series: int
+
+
+class MetricReader:
+    """Reads metrics; safe to share. Each call raises `Unavailable` while the server is away."""
+
+    def __init__(self, timescale: Timescale, *, clock: Callable[[], float] = time.time) -> None:
+        self._timescale = timescale
+        self._pool: asyncpg.Pool = timescale.pool
+        self._clock = clock
+
+    async def ping(self) -> None:
+        """Return when the server answers and the migrations have run; raise `Unavailable` otherwise."""
+        with postgres_errors("reach TimescaleDB"):
+            await self._pool.fetch(_SQL["get_capabilities"])
+
+    async def query(
+        self, scope: OrgScope, selection: MetricSelection, *, step_us: int, aggregation: Aggregation
+    ) -> list[MetricPoint]:
+        """All samples of all selected series, aggregated by bucket; a bucket without samples has no point.
+
+        Buckets are whole: the start is moved down and the end up to a multiple of the step. Raises `Refused`, and `TooExpensive`
+        for too many buckets or series.
+        """
+        if aggregation not in ("avg", "sum", "min", "max", "count"):
+            raise Refused(
+                f"cannot query metrics: aggregation: {aggregation!r} is none of avg, sum, min, max, count",
+                code="invalid_field",
+                path="aggregation",
+            )
+        buckets = BucketRange.of(selection, step_us)
+        ids = await self._ids(scope, selection)
+        rollup = await self._rollup_for(buckets)
+        values = (scope.org_id, ids, as_time(buckets.start_us), as_time(buckets.end_us), _interval(step_us))
+        rows = await self._fetch(_SQL["aggregate_samples"] if rollup is None else rollup.aggregate, *values)
+        if aggregation == "avg":
+            return [MetricPoint(as_us(row["bucket"]), row["sum"] / row["count"]) for row in rows]
+        return [MetricPoint(as_us(row["bucket"]), float(row[aggregation])) for row in rows]
+
+    async def increase(self, scope: OrgScope, selection: MetricSelection, *, step_us: int) -> list[MetricPoint]:
+        """What the selected counters rose by, together, in each bucket. Exact, not extrapolated: a rise counts where it ends.
+
+        A fall is a reset, after which the counter rose from 0. The first rise is counted from the last sample within one step, or
+        5 minutes if that is more, before the start. Buckets and errors as `query`.
+        """
+        buckets = BucketRange.of(selection, step_us)
+        ids = await self._ids(scope, selection)
+        look_back_us = max(step_us, _LOOK_BACK_US)
+        rollup = await self._rollup_for(buckets, look_back_us)
+        since = as_time(buckets.start_us - look_back_us)
+        values = (scope.org_id, ids, as_time(buckets.start_us), as_time(buckets.end_us), _interval(step_us), since)
+        rows = await self._fetch(_SQL["increase_samples"] if rollup is None else rollup.increase, *values)
+        return [MetricPoint(as_us(row["bucket"]), row["increase"]) for row in rows]
+
+    async def rate(self, scope: OrgScope, selection: MetricSelection, *, step_us: int) -> list[MetricPoint]:
+        """`increase` a second."""
+        points = await self.increase(scope, selection, step_us=step_us)
+        return [MetricPoint(point.ts_us, point.value / (step_us / 1e6)) for point in points]
+
+    async def latest(
+        self, scope: OrgScope, metric: str, labels: tuple[LabelMatcher, ...] = (), *, at_us: int | None = None
+    ) -> list[LatestSample]:
+        """The newest sample, not after `at_us` (now), of each series that has one within 30 days and did not end with NaN."""
+        at_us = int(self._clock() * 1e6) if at_us is None else at_us
+        end = at_us + 1
+        series = {
+            known.id: known for known in await self.find_series(scope, MetricSelection(metric, at_us, end, labels))
+        }
+        missing, found = set(series), []
+        for span_us in _LATEST_SPANS_US:
+            if not missing:
+                break
+            values = (scope.org_id, sorted(missing), as_time(end - span_us), as_time(end))
+            for row in await self._fetch(_SQL["read_latest"], *values):
+                missing.discard(row["series_id"])
+                if row["value"] == row["value"]:
+                    labels_of = series[row["series_id"]].labels
+                    found.append((row["series_id"], LatestSample(labels_of, as_us(row["ts"]), row["value"])))
+        return [sample for _, sample in sorted(found, key=lambda pair: pair[0])]
+
+    async def catalog(self, scope: OrgScope, *, after: str = "", limit: int = 1000) -> list[KnownMetric]:
+        """The organization's metrics in order of name, those behind the name `after`."""
+        rows = await self._fetch(_SQL["list_metrics"], scope.org_id, after, limit)
+        return [KnownMetric(row["name"], row["type"], row["unit"], row["series"]) for row in rows]
+
+    async def active_series(self, scope: OrgScope, start_us: int, end_us: int) -> int:
+        """How many series have a sample with `start_us` <= ts < `end_us`."""
+        check_range(start_us, end_us)
+        rows = await self._fetch(_SQL["count_active_series"], scope.org_id, as_time(start_us), as_time(end_us))
+        return int(rows[0][0])
+
+    async def find_series(self, scope: OrgScope, selection: MetricSelection) -> list[KnownSeries]:
+        """The series of a metric that meet the matchers, by id, whether or not they have samples in the range.
+
+        Raises `Refused` for a pattern that PostgreSQL cannot read, `TooExpensive` for more than SERIES_MAX.
+        """
+        bound = bound_labels(selection.labels)
+        rows = await self._fetch(_SQL["find_series"], scope.org_id, selection.metric, *bound, SERIES_MAX + 1)
+        if len(rows) > SERIES_MAX:
+            raise TooExpensive(f"{SERIES_MAX} series", "a selection of more")
+        decode = msgspec.json.Decoder(dict[str, str]).decode
+        return [KnownSeries(row["id"], MappingProxyType(decode(row["labels"]))) for row in rows]
+
+    async def read_samples(self, scope: OrgScope, series_ids: Sequence[int], start_us: int, end_us: int) -> Samples:
+        """Samples with `start_us` <= ts < `end_us`, by series and time, as columns; ids of other organizations give none.
+
+        NaN and stale markers are among them, bit by bit.
+        """
+        check_range(start_us, end_us)
+        answer = bytearray()
+
+        async def collect(part: bytes) -> None:
+            answer.extend(part)
+
+        values = (scope.org_id, list(series_ids), as_time(start_us), as_time(end_us))
+        with postgres_errors("read samples"):
+            async with self._pool.acquire() as connection:
+                await connection.copy_from_query(_SQL["read_samples"], *values, output=collect, format="binary")
+        return decode_copy(answer)
+
+    async def _ids(self, scope: OrgScope, selection: MetricSelection) -> list[int]:
+        return [series.id for series in await self.find_series(scope, selection)]
+
+    async def _rollup_for(self, buckets: BucketRange, look_back_us: int = 0) -> Rollup | None:
+        """The coarsest rollup that the step is made of and that still has the range; None for the samples themselves."""
+        if not (await self._timescale.capabilities()).rollups_are_kept:
+            return None
+        age_us = int(self._clock() * 1e6) - buckets.start_us + look_back_us
+        for rollup in _ROLLUPS:
+            fits = buckets.step_us % rollup.step_us == 0 and look_back_us % rollup.step_us == 0
+            # What is older than everything that is kept may be in the coarsest still: chunks go whole.
+            if fits and (age_us < rollup.kept_us or rollup is _ROLLUPS[0]):
+                return rollup
+        return None
+
+    async def _fetch(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        with postgres_errors("query metrics"):
+            return await self._pool.fetch(sql, *values)
+
+
+def _interval(us: int) -> timedelta:
+    return timedelta(microseconds=us)

@@ -1,0 +1,210 @@
+-- Statements of storage/metrics.py, storage/series.py and storage/metric_reader.py, on TimescaleDB and on plain PostgreSQL.
+-- Samples know their series only, so each read takes its series through the organization, as an array that the index can use.
+-- The ten minutes of `date_bin` are the index's key (timescaledb/migrations/0002_create_metrics.sql); the bounds on `ts` decide.
+-- Where `metrics_1m` stands, metrics_5m and metrics_1h are read too: storage/metric_reader.py has the list.
+
+-- name: get_capabilities
+-- Reads a table of ours, so that a database without the migrations is an error.
+SELECT
+    EXISTS (SELECT FROM schema_migrations WHERE target = 'timescaledb') AS rollups_are_kept,
+    (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS version,
+    EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.enable_direct_compress_copy') AS compresses_copies,
+    EXISTS (SELECT FROM metric_offsets) AS has_stored;
+
+-- name: get_next_offset
+SELECT next_offset
+FROM metric_offsets
+WHERE incarnation = $1 AND topic = $2 AND partition = $3;
+
+-- name: advance_offset
+-- Gives the number of the block, or nothing when the range begins below what is stored.
+INSERT INTO metric_offsets AS known (incarnation, topic, partition, next_offset)
+VALUES ($1, $2, $3, $5)
+ON CONFLICT (incarnation, topic, partition) DO UPDATE
+SET next_offset = excluded.next_offset, stored_at = now()
+WHERE known.next_offset <= $4
+RETURNING nextval('metric_blocks');
+
+-- name: compress_copy
+SELECT set_config('timescaledb.enable_direct_compress_copy', 'on', true);
+
+-- name: find_identities
+SELECT identity, id
+FROM series
+WHERE org_id = $1 AND identity = ANY ($2::bytea[]);
+
+-- name: add_count
+INSERT INTO series_counts (org_id)
+VALUES ($1)
+ON CONFLICT DO NOTHING;
+
+-- name: lock_count
+SELECT series
+FROM series_counts
+WHERE org_id = $1
+FOR UPDATE;
+
+-- name: add_series
+INSERT INTO series (org_id, name, labels, identity)
+SELECT $1, name, labels::jsonb, identity
+FROM unnest($2::text[], $3::text[], $4::bytea[]) AS new (name, labels, identity)
+RETURNING identity, id;
+
+-- name: raise_count
+UPDATE series_counts
+SET series = series + $2
+WHERE org_id = $1;
+
+-- name: describe_metrics
+-- What is known already is not locked, because every worker says it again after its start.
+INSERT INTO metric_names AS known (org_id, name, type, unit)
+SELECT $1, new.name, new.type, new.unit
+FROM unnest($2::text[], $3::text[], $4::text[]) AS new (name, type, unit)
+LEFT JOIN metric_names same
+    ON same.org_id = $1 AND same.name = new.name AND same.type = new.type AND same.unit = new.unit
+WHERE same.name IS NULL
+ORDER BY new.name
+ON CONFLICT (org_id, name) DO UPDATE
+SET type = excluded.type, unit = excluded.unit;
+
+-- name: find_series
+-- A label that a series does not have is the empty text, as in PromQL. $3 holds the equalities that the index can look up.
+SELECT id, labels
+FROM series
+WHERE org_id = $1
+    AND name = $2
+    AND labels @> $3::jsonb
+    AND NOT EXISTS (
+        SELECT
+        FROM unnest($4::text[], $5::text[], $6::text[]) AS matcher (label, operator, operand)
+        WHERE NOT CASE matcher.operator
+            WHEN '=' THEN coalesce(labels ->> matcher.label, '') = matcher.operand
+            WHEN '!=' THEN coalesce(labels ->> matcher.label, '') <> matcher.operand
+            WHEN '=~' THEN coalesce(labels ->> matcher.label, '') ~ ('^(?:' || matcher.operand || ')$')
+            WHEN '!~' THEN coalesce(labels ->> matcher.label, '') !~ ('^(?:' || matcher.operand || ')$')
+        END
+    )
+ORDER BY id
+LIMIT $7;
+
+-- name: list_metrics
+SELECT s.name, coalesce(n.type, '') AS type, coalesce(n.unit, '') AS unit, count(*) AS series
+FROM series s
+LEFT JOIN metric_names n ON n.org_id = s.org_id AND n.name = s.name
+WHERE s.org_id = $1 AND s.name > $2
+GROUP BY s.name, n.type, n.unit
+ORDER BY s.name
+LIMIT $3;
+
+-- name: count_active_series
+SELECT count(*)
+FROM series s
+WHERE s.org_id = $1
+    AND EXISTS (
+        SELECT
+        FROM metrics m
+        WHERE m.series_id = s.id
+            AND date_bin('10 minutes', m.ts, '2000-01-01 00:00:00+00')
+                BETWEEN date_bin('10 minutes', $2, '2000-01-01 00:00:00+00') AND $3
+            AND m.ts >= $2
+            AND m.ts < $3
+    );
+
+-- name: read_samples
+-- In any order: storage/metric_samples.py sorts, and takes the later of two writes.
+SELECT series_id, ts, block, value
+FROM metrics
+WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
+    AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
+        BETWEEN date_bin('10 minutes', $3::timestamptz, '2000-01-01 00:00:00+00') AND $4::timestamptz
+    AND ts >= $3::timestamptz
+    AND ts < $4::timestamptz;
+
+-- name: read_latest
+SELECT DISTINCT ON (series_id) series_id, ts, value
+FROM metrics
+WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
+    AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
+        BETWEEN date_bin('10 minutes', $3, '2000-01-01 00:00:00+00') AND $4
+    AND ts >= $3
+    AND ts < $4
+ORDER BY series_id, ts DESC, block DESC;
+
+-- name: aggregate_samples
+WITH points AS (
+    SELECT DISTINCT ON (series_id, ts) ts, value
+    FROM metrics
+    WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
+        AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
+            BETWEEN date_bin('10 minutes', $3, '2000-01-01 00:00:00+00') AND $4
+        AND ts >= $3
+        AND ts < $4
+    ORDER BY series_id, ts, block DESC
+)
+SELECT
+    time_bucket($5::interval, ts) AS bucket,
+    count(*) AS count,
+    sum(value) AS sum,
+    min(value) AS min,
+    max(value) AS max
+FROM points
+WHERE value <> 'NaN'
+GROUP BY 1
+ORDER BY 1;
+
+-- name: aggregate_rollup
+SELECT
+    time_bucket($5::interval, bucket) AS bucket,
+    sum(count)::bigint AS count,
+    sum(sum) AS sum,
+    min(min) AS min,
+    max(max) AS max
+FROM metrics_1m
+WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
+    AND bucket >= $3
+    AND bucket < $4
+    AND count > 0
+GROUP BY 1
+ORDER BY 1;
+
+-- name: increase_samples
+-- Each step counts where it ends; $6 is the start less what to look back for the sample before it.
+WITH points AS (
+    SELECT DISTINCT ON (series_id, ts) series_id, ts, value
+    FROM metrics
+    WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
+        AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
+            BETWEEN date_bin('10 minutes', $6, '2000-01-01 00:00:00+00') AND $4
+        AND ts >= $6
+        AND ts < $4
+    ORDER BY series_id, ts, block DESC
+),
+steps AS (
+    SELECT ts, value, lag(value) OVER (PARTITION BY series_id ORDER BY ts) AS before
+    FROM points
+    WHERE value <> 'NaN'
+)
+SELECT
+    time_bucket($5::interval, ts) AS bucket,
+    sum(CASE WHEN before IS NULL THEN 0 WHEN value < before THEN value ELSE value - before END) AS increase
+FROM steps
+WHERE ts >= $3
+GROUP BY 1
+ORDER BY 1;
+
+-- name: increase_rollup
+WITH parts AS (
+    SELECT bucket, first, increase, lag(last) OVER (PARTITION BY series_id ORDER BY bucket) AS before
+    FROM metrics_1m
+    WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
+        AND bucket >= $6
+        AND bucket < $4
+        AND count > 0
+)
+SELECT
+    time_bucket($5::interval, bucket) AS bucket,
+    sum(increase + CASE WHEN before IS NULL THEN 0 WHEN first < before THEN first ELSE first - before END) AS increase
+FROM parts
+WHERE bucket >= $3
+GROUP BY 1
+ORDER BY 1;

@@ -1,0 +1,169 @@
+"""A table of records of ClickHouse: Arrow blocks in; pages of one organization's records out. What logs, spans and RUM share.
+
+The tables have the columns org_id, ts and record_id and are ordered by them, so all pages are made and continued alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import Template
+from typing import Any, Generic, Protocol, TypeVar
+
+from storage.clickhouse import Answer, ClickHouse, ReadStats
+from storage.named_queries import load_queries
+from storage.record_selection import RecordCursor, RecordSelection
+from storage.scope import OrgScope
+
+_SQL = load_queries("records.sql")
+
+
+class Record(Protocol):
+    """A row that has a place among its like."""
+
+    @property
+    def ts_ns(self) -> int: ...
+
+    @property
+    def record_id(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=Record)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage(Generic[Item]):
+    """Rows in the order asked for; `next_cursor` leads to the next page and is None on the last one."""
+
+    rows: list[Item]
+    next_cursor: str | None
+    stats: ReadStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLimits:
+    """What one search may cost; more is `TooExpensive`. `rows_to_read_max` 0 is no limit: the server checks it before it knows
+    that a page stops early, so it would refuse cheap searches of a large table too."""
+
+    seconds_max: float = 30.0
+    rows_to_read_max: int = 0
+    result_bytes_max: int = 64 << 20
+    memory_bytes_max: int = 2 << 30
+
+    def settings(self) -> dict[str, Any]:
+        """As ClickHouse's settings."""
+        return {
+            "max_execution_time": self.seconds_max,
+            "max_rows_to_read": self.rows_to_read_max,
+            "max_result_bytes": self.result_bytes_max,
+            "max_memory_usage": self.memory_bytes_max,
+        }
+
+
+@dataclass(slots=True)
+class Conditions:
+    """A WHERE in the making: texts of ours, put together with AND, and the values that they bind."""
+
+    texts: list[str]
+    parameters: dict[str, Any]
+
+    def add(self, text: str, **values: Any) -> None:
+        """One more; the text comes from a .sql file, the values may come from anywhere."""
+        self.texts.append(text)
+        self.parameters |= values
+
+    @property
+    def sql(self) -> str:
+        return " AND ".join(f"({text})" for text in self.texts)
+
+
+def organization(scope: OrgScope) -> Conditions:
+    """The only place where a WHERE on records begins: with the organization."""
+    made = Conditions([], {})
+    made.add(_SQL["where_organization"], org_id=scope.org_id)
+    return made
+
+
+def selected(scope: OrgScope, selection: RecordSelection, *, continued: bool = True) -> Conditions:
+    """The organization, the time range and the exact conditions of a selection, whose names are columns and come from code;
+    with `continued`, from its cursor on."""
+    made = organization(scope)
+    made.add(_SQL["where_time"], start=selection.start_ns, end=selection.end_ns)
+    for column, value in selection.exact().items():
+        if value is not None:
+            made.add(Template(_SQL["where_equal"]).substitute(column=column), **{column: value})
+    if continued:
+        go_on(made, selection)
+    return made
+
+
+def go_on(made: Conditions, selection: RecordSelection) -> None:
+    """Add where the page begins, if not at the first record."""
+    cursor = selection.decoded_cursor()
+    if cursor is not None:
+        name = "where_before_cursor" if selection.order == "newest" else "where_after_cursor"
+        made.add(_SQL[name], cursor_ts=cursor.ts_ns, cursor_id=cursor.record_id)
+
+
+class RecordTable:
+    """One table. Its name, columns and statements are code's, never input."""
+
+    def __init__(
+        self, clickhouse: ClickHouse, limits: SearchLimits | None, *, name: str, what: str, columns: tuple[str, ...]
+    ) -> None:
+        """`what` names the records in messages."""
+        self._clickhouse = clickhouse
+        self._limits = (limits or SearchLimits()).settings()
+        self._name = name
+        self._what = what
+        self._columns = columns
+
+    async def insert(
+        self, arrow_stream: bytes, *, rows: int, token: str, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """Store the `rows` records of an Arrow IPC stream with the table's columns, as one block; none or all of them.
+
+        ts is a timestamp in nanoseconds or an Int64 of them, received_at the same in milliseconds. The same `token` again
+        stores nothing, whatever the rows (ClickHouse compares tokens alone), so a token must name exactly one block for ever.
+        Records of two days of arrival become two parts, each deduplicated by the same token, and the hourly statistics with them.
+
+        Raises `Unavailable` when it may be repeated with the same token and bytes (it may have been stored), `Refused` (code
+        "bad_block") when these bytes can never be stored.
+        """
+        if not token:
+            raise ValueError("a block needs a token")
+        if rows == 0:
+            return
+        settings = {"insert_deduplication_token": token, **(settings or {})}
+        await self._clickhouse.insert(
+            self._name, self._columns, arrow_stream, settings, doing=f"store {rows} {self._what}"
+        )
+
+    async def page(
+        self, select: str, row_type: type[Row], selection: RecordSelection, conditions: Conditions
+    ) -> RecordPage[Row]:
+        """The rows that meet the conditions, which `selected` began. `select` is the statement up to its WHERE.
+
+        Pages are stable: a record that is stored between two of them never moves or repeats another. Raises as `read`.
+        """
+        # One more than asked for tells whether there is a next page.
+        answer = await self.read(
+            f"{select}\n{_SQL[f'page_{selection.order}']}", row_type, conditions, limit=selection.limit + 1
+        )
+        rows = answer.rows[: selection.limit]
+        return RecordPage(rows, next_cursor(answer.rows, selection), answer.stats)
+
+    async def read(self, sql: str, row_type: type[Item], conditions: Conditions, **values: Any) -> Answer[Item]:
+        """Run a statement with its $conditions. Raises `Unavailable` and `TooExpensive` (see `SearchLimits`)."""
+        statement = Template(sql).substitute(conditions=conditions.sql)
+        parameters = {**conditions.parameters, **values}
+        return await self._clickhouse.read(statement, row_type, parameters, self._limits, doing=f"search {self._what}")
+
+
+def next_cursor(rows: Sequence[Record], selection: RecordSelection) -> str | None:
+    """Where the page after this one begins; `rows` are those of the page, and one more when there is a next page."""
+    if len(rows) <= selection.limit:
+        return None
+    last = rows[selection.limit - 1]
+    return RecordCursor(last.ts_ns, last.record_id).encode()

@@ -1,0 +1,74 @@
+"""Users: an e-mail address in, a person out. Passwords come here as argon2 hashes only; hashing is the API's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import asyncpg
+
+from storage.control_plane_pool import ControlPlanePool, uuid_or_none
+from storage.named_queries import load_queries
+
+_SQL = load_queries("users.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person. `email` is as it was typed, and compared without case; a disabled user cannot log in."""
+
+    id: str
+    email: str
+    name: str
+    disabled: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a login is checked against. No hash: the person was invited and has no password yet."""
+
+    user: User
+    password_hash: str | None = field(repr=False)
+
+
+class Users:
+    """People, of all organizations: who may do what where is storage/memberships.py."""
+
+    def __init__(self, pool: ControlPlanePool) -> None:
+        self._pool = pool
+
+    async def create(self, email: str, *, name: str = "", password_hash: str | None = None) -> User:
+        """Create a user. `Refused` with code "conflict" when the address is taken, in whatever case."""
+        return _user((await self._pool.fetch("create the user", _SQL["create"], email, name, password_hash))[0])
+
+    async def get(self, id_or_email: str) -> User:
+        """One user. `Refused` with code "not_found" when there is none."""
+        return await self._one("get the user", "get", uuid_or_none(id_or_email), id_or_email)
+
+    async def find_login(self, email: str) -> Login | None:
+        """What a login is checked against, disabled users included; None for an unknown address.
+
+        Not a refusal, so that the caller takes as long for an unknown address as for a wrong password.
+        """
+        rows = await self._pool.fetch("find the user", _SQL["get_login"], email)
+        return Login(_user(rows[0]), rows[0]["password_hash"]) if rows else None
+
+    async def set_password_hash(self, user_id: str, password_hash: str | None) -> User:
+        """Replace the hash; None takes the password away."""
+        return await self._one("set the password", "set_password_hash", uuid_or_none(user_id), password_hash)
+
+    async def set_disabled(self, user_id: str, disabled: bool) -> User:
+        """Let a user log in no more, or again."""
+        return await self._one("change the user", "set_disabled", uuid_or_none(user_id), disabled)
+
+    async def delete(self, user_id: str) -> None:
+        """Delete a user and its memberships. `Refused` "conflict" for the last owner of an organization."""
+        await self._pool.fetch_one("delete the user", "user_id", _SQL["delete"], uuid_or_none(user_id))
+
+    async def _one(self, doing: str, name: str, *values: object) -> User:
+        return _user(await self._pool.fetch_one(doing, "user_id", _SQL[name], *values))
+
+
+def _user(row: asyncpg.Record) -> User:
+    return User(str(row["id"]), row["email"], row["name"], row["disabled"], row["created_at"])
