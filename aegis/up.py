@@ -85,6 +85,7 @@ async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple
         "host": settings.host,
         "port": port,
         "worker_port": free_port(settings.worker_port, settings.host),
+        "gateway_own_port": _own_port(settings),
         "jwt_secret": settings.jwt_secret or _made_secret(data_dir / "jwt.secret"),
         "master_key": settings.master_key or _made_secret(data_dir / "master.key"),
     }
@@ -189,6 +190,12 @@ def _http_port(settings: Settings, fixed: bool) -> int:
                 code="bad_setting",
             ) from exc
     return settings.port
+
+
+def _own_port(settings: Settings) -> int:
+    """Where the gateway's processes serve each on its own; looked for only when there are several."""
+    several = settings.gateway_processes > 1
+    return free_port(settings.gateway_own_port, settings.host) if several else settings.gateway_own_port
 
 
 def _made_secret(path: Path) -> SecretStr:
