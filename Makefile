@@ -24,7 +24,7 @@ bench: $(INSTALLED)  ## CPU microseconds a log, per process, and a message on th
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 	@$(BIN)/python -m benchmarks.transport
 
-chaos: $(INSTALLED)  ## attack the transport for three minutes, then kill processes of whole instances, and count
+chaos: $(INSTALLED)  ## attack the transport and the gateways for three minutes each, then kill processes of whole instances, and count
 	@$(BIN)/python -m pytest -s tests/chaos --chaos-seconds 180 $(ARGS)
 	@$(BIN)/python -m pytest tests/acceptance -k "kill or killed or crash"
 

@@ -28,7 +28,7 @@ Send = Callable[[Any], Awaitable[None]]
 class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, which cuts off a request whose head is larger than 64 KB or takes longer than 20 s.
 
-    While `draining`, each request is the last one of its connection, as if the client had asked for that.
+    While `draining`, each request is the last one of its connection, and its answer says so.
     """
 
     draining: ClassVar[bool] = False
@@ -68,9 +68,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """The head is whole."""
         self._in_head = False
         self._stop_timer()
-        if self.draining:
-            self.headers.append((b"connection", b"close"))
         super().on_headers_complete()
+        if self.draining and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _expect_head(self) -> None:
         self._in_head = True

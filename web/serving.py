@@ -64,7 +64,7 @@ async def serve(
     """Serve until `stop` is set, then finish the requests under way (at most `DRAIN_S` seconds) and return.
 
     When `stop` is set, `on_drain` is called, which makes /ready say no. For `drain_s` seconds more new requests are taken all
-    the same, because who balances load hears of it late; each answer says that its connection is the last one's.
+    the same, because who balances load hears of it late; each answer says that its connection closes.
 
     Raises RuntimeError when the server ends by itself.
     """
