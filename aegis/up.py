@@ -172,7 +172,7 @@ def _own_processes(settings: Settings, env: dict[str, str], *, after: tuple[str,
             env=env,
             after=after,
             ready=_is_ready(f"http://{reachable(settings.host)}:{port}/ready", name),
-            stop_timeout_s=30.0,
+            stop_timeout_s=settings.drain_s + 40.0,  # More than a pool gives its own.
             ready_timeout_s=60.0,
         )
 
