@@ -85,6 +85,7 @@ async def send(client: CountedClient, fates: Fates, seed: int) -> None:
 async def attack(instance: Any, rng: random.Random, seconds: float) -> dict[str, int]:
     """Kill a gateway again and again, and Redis now and then; how often each was done."""
     done = {"gateway": 0, "both gateways": 0, "redis": 0}
+    killed: set[int] = set()
     until = time.monotonic() + seconds
     while True:
         round_ = ["gateway", "gateway", "both gateways", "redis"]
@@ -92,21 +93,26 @@ async def attack(instance: Any, rng: random.Random, seconds: float) -> dict[str,
         for kind in round_:
             if time.monotonic() > until and min(done.values()) > 0:
                 return done
-            await asyncio.sleep(rng.uniform(0.3, 1.5))
             names = {"gateway": [rng.choice(GATEWAYS)], "both gateways": list(GATEWAYS), "redis": ["redis"]}[kind]
-            ready = pids(instance.data_dir)
-            if not ready.keys() >= set(names):
-                continue  # It has not come back yet.
+            # What was killed before comes back first; the supervisor waits up to ten seconds with what dies again and again.
+            while not (alive := pids(instance.data_dir, killed)).keys() >= set(names):
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(rng.uniform(0.3, 1.5))
             for name in names:
-                os.kill(ready[name], signal.SIGKILL)
+                os.kill(alive[name], signal.SIGKILL)
+                killed.add(alive[name])
             done[kind] += 1
 
 
-def pids(data_dir: Path) -> dict[str, int]:
-    """Name -> pid of every process that is up."""
+def pids(data_dir: Path, killed: set[int]) -> dict[str, int]:
+    """Name -> pid of every process that is up; the supervisors may not have noticed yet that others were killed."""
     statuses = [status for status in (read_status(data_dir), *read_pool_statuses(data_dir)) if status is not None]
     processes = [process for status in statuses for process in status.processes]
-    return {each.name: each.pid for each in processes if each.state == "ready" and each.pid is not None}
+    return {
+        each.name: each.pid
+        for each in processes
+        if each.state == "ready" and each.pid is not None and each.pid not in killed
+    }
 
 
 def enqueued(url: str) -> list[tuple[int, str]]:
@@ -144,7 +150,7 @@ async def test_requests_with_keys_are_taken_exactly_once_whatever_gateway_dies(
                 instance.url,
                 org_key=organization.org_key,
                 secret=organization.secret,
-                timeout_s=15,
+                timeout_s=5,
                 retries=12,
                 compression=("identity", "zstd")[number % 2],
                 sign_time=number % 4 > 1,
@@ -186,5 +192,5 @@ async def test_requests_with_keys_are_taken_exactly_once_whatever_gateway_dies(
     assert {number: fates.request_ids[number] for number in fates.accepted} == {
         number: request_id for number, request_id in found if number in fates.accepted
     }, "the id that was answered is the one that is stored"
-    assert len(fates.accepted) > 20 * chaos_seconds
+    assert len(fates.accepted) > 5 * chaos_seconds, "too few to show anything"
     assert fates.tries > fates.next_number
