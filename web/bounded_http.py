@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -26,8 +26,12 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which cuts off a request whose head is larger than 64 KB or takes longer than 20 s."""
+    """uvicorn's HTTP protocol, which cuts off a request whose head is larger than 64 KB or takes longer than 20 s.
 
+    While `draining`, each request is the last one of its connection, and its answer says so.
+    """
+
+    draining: ClassVar[bool] = False
     _head_bytes = 0
     _in_head = True
     _cut = False
@@ -65,6 +69,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+        if self.draining and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _expect_head(self) -> None:
         self._in_head = True
