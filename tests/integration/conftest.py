@@ -288,11 +288,9 @@ def store_clickhouse_kind() -> type[StoreClickHouse]:
     return StoreClickHouse
 
 
-def _load_redis_streams_server() -> Any:
-    """Load the file beside this one; folders of tests are no packages."""
-    spec = importlib.util.spec_from_file_location(
-        "redis_streams_server", Path(__file__).with_name("redis_streams_server.py")
-    )
+def _load(name: str) -> Any:
+    """Load a file beside this one; folders of tests are no packages."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -300,7 +298,7 @@ def _load_redis_streams_server() -> Any:
     return module
 
 
-_REDIS = _load_redis_streams_server()
+_REDIS = _load("redis_streams_server")
 
 
 @pytest.fixture
@@ -321,3 +319,26 @@ async def redis_lossy_proxy(redis_server: Any) -> AsyncIterator[Any]:
     await proxy.start()
     yield proxy
     await proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway_process(store_postgres_server: StorePostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running `aegis gateway` over a Redis and a PostgreSQL database of its own: `url`, `org_key`, `secret`, `redis_url`."""
+    folder = tmp_path_factory.mktemp("gateway")
+    name = f"gateway_{uuid.uuid4().hex}"
+
+    async def make_database() -> None:
+        admin = await asyncpg.connect(store_postgres_server.dsn())
+        await admin.execute(f"CREATE DATABASE {name}")
+        await admin.close()
+
+    asyncio.run(make_database())
+    (folder / "redis").mkdir()
+    redis = _REDIS.RedisServer(folder / "redis")
+    redis.start()
+    dsn = store_postgres_server.dsn(name)
+    gateway = _load("gateway_process").GatewayProcess(folder, redis_url=redis.url, dsn=dsn, port=_free_port())
+    gateway.start(_wait_until)
+    yield gateway
+    gateway.stop()
+    redis.kill()
