@@ -21,6 +21,9 @@ else:
 
 _DAMAGED: Final[tuple[type[Exception], ...]] = (cast(type[Exception], isal_zlib.error), zstd.ZstdError)
 IDENTITY: Final = "identity"
+MEMBERS_MAX: Final = 1000
+"""What follows a member is copied for the next one, so a body of nothing but small ones would cost the square of its size."""
+
 _GZIP_WINDOW, _ZLIB_WINDOW, _RAW_WINDOW = 31, 15, -15
 
 
@@ -48,6 +51,11 @@ def decoded(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
                 )
             if not decoder.eof:
                 raise Refused(f"cannot read the body: the {encoding} data is cut off", code="bad_encoding")
+            if len(pieces) == MEMBERS_MAX:
+                raise Refused(
+                    f"cannot read the body: it is more than {MEMBERS_MAX} {encoding} streams one after another",
+                    code="bad_encoding",
+                )
             pieces.append(piece)
             left -= len(piece)
             rest = decoder.unused_data

@@ -55,8 +55,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         # A head and a body may share a piece, so the piece is parsed first; it is judged if the head is open still.
-        if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+        if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self._cut and not self.transport.is_closing():
             self._cut_off(431, "head_too_large", f"cannot accept: more than {HEAD_BYTES_MAX} bytes of headers")
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered in our shape, too: `msg` is uvicorn's words for it."""
+        self._cut_off(400, "malformed_request", f"cannot accept: {msg.rstrip('.').lower()}")
 
     def on_message_begin(self) -> None:
         """A head begins, on a fresh connection or behind an earlier request."""
