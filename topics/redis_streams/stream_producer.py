@@ -111,8 +111,7 @@ class StreamProducer:
         return stream
 
     async def ping(self) -> None:
-        """See `Producer.ping`; full counts as not able to take messages when every topic is: one that waits for its store does not
-        concern the others."""
+        """See `Producer.ping`; full counts as not able when every topic is: one that waits for its store leaves the others."""
         try:
             await self._connection.call("PING")
         except hiredis.ReplyError as exc:
