@@ -27,6 +27,7 @@ from topics.json_requests import (
     read_times,
 )
 from topics.timestamps import format_timestamp, parse_timestamp
+from topics.trace_ids import is_zero, normalize_id
 
 SPANS_MAX: Final = 500
 EVENTS_MAX: Final = 128
@@ -109,6 +110,9 @@ def read_spans(body: bytes) -> list[SpanRecord]:
     for i, span in enumerate(spans):
         if span.end_time is UNSET and span.duration_ms is UNSET:
             raise invalid_field(f"spans[{i}].end_time", "a span needs end_time or duration_ms")
+        if is_zero(span.trace_id) or is_zero(span.span_id):
+            field = "trace_id" if is_zero(span.trace_id) else "span_id"
+            raise invalid_field(f"spans[{i}].{field}", "an id of zeros is none")
         if span.attributes is not EMPTY_OBJECT:
             check_object(span.attributes, "spans", i, "attributes")
         if span.links is not EMPTY_ARRAY:
@@ -143,6 +147,16 @@ def events_text(raw: Raw) -> bytes:
     for event in events:
         event.timestamp = format_timestamp(parse_timestamp(event.timestamp))
     return _ENCODER.encode(events)
+
+
+def links_text(raw: Raw) -> bytes:
+    """A span's links as JSON text with their ids in one form."""
+    if raw is EMPTY_ARRAY:
+        return b"[]"
+    links = _LINKS.decode(raw) or []
+    for link in links:
+        link.trace_id, link.span_id = normalize_id(link.trace_id), normalize_id(link.span_id)
+    return _ENCODER.encode(links)
 
 
 def _check_events(raw: Raw, i: int) -> None:
