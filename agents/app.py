@@ -77,9 +77,7 @@ class Stores:
     metrics: PointStore
 
 
-def create_normalize_app(
-    config: TransportConfig, *, crash: Crash, enrichment: Enrichment | None = None
-) -> EmbeddedApp:
+def create_normalize_app(config: TransportConfig, *, crash: Crash, enrichment: Enrichment | None = None) -> EmbeddedApp:
     """Raw batches -> columns, with what `enrichment` knows of clients."""
     app = create_app(NORMALIZE_GROUP, config)
     for name, source, target, normalize in _NORMALIZE:

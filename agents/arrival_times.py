@@ -20,7 +20,9 @@ FUTURE_MAX_S: Final = 600
 ORIGINAL_TIMESTAMP: Final = "original_timestamp"
 
 CLAMPED = Counter(
-    "aegis_timestamps_clamped_total", "Records from too far in the future, which got the time of their arrival", ["signal"]
+    "aegis_timestamps_clamped_total",
+    "Records from too far in the future, which got the time of their arrival",
+    ["signal"],
 )
 
 

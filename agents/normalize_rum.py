@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -40,7 +41,8 @@ def normalize_rum(
 ) -> tuple[bytes, Headers]:
     """The message on `rum` for one raw batch, which stood at (partition, offset) of `rum.raw`.
 
-    Where the client is and what it runs comes of `client.ip` and `client.user_agent`, else of the request itself. Raises `Refused` for a body that the gateway should not have let through.
+    Where the client is and what it runs comes of `client.ip` and `client.user_agent`, else of the request itself. Raises
+    `Refused` for a body that the gateway should not have let through.
     """
     events = read_batch(batch, _READERS)
     rows = len(events)
@@ -68,17 +70,34 @@ def normalize_rum(
 
 
 def _client_columns(events: list[RumEvent], batch: RawBatch, enrichment: Enrichment | None) -> dict[str, pa.Array[Any]]:
-    """The columns of `Location` and `Client`, by the names of their fields."""
-    locations, clients = [UNKNOWN] * len(events), [NOBODY] * len(events)
-    if enrichment is not None:
-        enrichment.refresh()
-        locate, recognize = enrichment.locations.of, enrichment.user_agents.of
-        said = [_said(event) for event in events]
-        locations = [locate(_text(each.ip) or batch.client_address) for each in said]
-        clients = [recognize(_text(each.user_agent) or batch.user_agent) for each in said]
-    named = (*zip(Location._fields, zip(*locations, strict=True), strict=True),
-             *zip(Client._fields, zip(*clients, strict=True), strict=True))  # fmt: skip
-    return {name: pa.array(values, RUM_MESSAGES.schema.field(name).type) for name, values in named}
+    """The columns of `Location` and `Client`, by the names of their fields. The events of a request mostly share one of each."""
+    if enrichment is None:
+        return _spread([UNKNOWN], [0] * len(events)) | _spread([NOBODY], [0] * len(events))
+    enrichment.refresh()
+    addresses: dict[str, int] = {}
+    agents: dict[str, int] = {}
+    located: list[int] = []
+    recognized: list[int] = []
+    for event in events:
+        said = _said(event)
+        located.append(addresses.setdefault(_text(said.ip) or batch.client_address, len(addresses)))
+        recognized.append(agents.setdefault(_text(said.user_agent) or batch.user_agent, len(agents)))
+    locations = _spread([enrichment.locations.of(address) for address in addresses], located)
+    return locations | _spread([enrichment.user_agents.of(agent) for agent in agents], recognized)
+
+
+def _spread(different: Sequence[Location] | Sequence[Client], index: list[int]) -> dict[str, pa.Array[Any]]:
+    """A column for each field: event i has the values of `different[index[i]]`."""
+    columns = {}
+    for name, values in zip(different[0]._fields, zip(*different, strict=True), strict=True):
+        kind = RUM_MESSAGES.schema.field(name).type
+        if kind == pa.uint8():
+            values = tuple(map(int, values))
+        if len(values) == 1:
+            columns[name] = pa.repeat(pa.scalar(values[0], kind), len(index))
+        else:
+            columns[name] = pa.array([values[i] for i in index], kind)
+    return columns
 
 
 def _said(event: RumEvent) -> _SaidOfItself:

@@ -23,7 +23,8 @@ def normalize_traces(
 ) -> tuple[bytes, Headers]:
     """The message on `traces` for one raw batch, which stood at (partition, offset) of `traces.raw`.
 
-    Times become a start and a duration in nanoseconds, ids one form. Raises `Refused` for a body that the gateway should not have let through.
+    Times become a start and a duration in nanoseconds, ids one form. Raises `Refused` for a body that the gateway should not
+    have let through.
     """
     spans = read_batch(batch, _READERS)
     starts, durations = read_span_times(spans)

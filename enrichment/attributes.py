@@ -28,7 +28,7 @@ _encode = msgspec.json.encode
 
 class Enrichment:
     """What is known of clients. `address_names` and `user_agent_names` are the attributes that hold one, the first that is a
-    text counts."""
+    text counts; no name may hold a quote, a backslash or a control character."""
 
     def __init__(
         self,
@@ -44,7 +44,10 @@ class Enrichment:
         names = dict.fromkeys((*address_names, *user_agent_names))
         fields = {name: f"given{i}" for i, name in enumerate(names)}
         struct = msgspec.defstruct(
-            "_Given", [(field, Any, None) for field in fields.values()], rename={v: k for k, v in fields.items()}, gc=False
+            "_Given",
+            [(field, Any, None) for field in fields.values()],
+            rename={v: k for k, v in fields.items()},
+            gc=False,
         )
         self._decoder = msgspec.json.Decoder(struct)
         self._addresses = _getter([fields[name] for name in address_names])
@@ -63,15 +66,12 @@ class Enrichment:
         if not len(found):
             return texts
         joined = b"".join(texts)
-        if b'"geo.' in joined or b'"user_agent.' in joined:
-            add = self._add_lacking
-        else:
-            add = self._add
+        add = self._add_lacking if b'"geo.' in joined or b'"user_agent.' in joined else self._add
         enriched = texts.copy()
         for i in found.to_numpy().tolist():
             try:
                 enriched[i] = add(texts[i])
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue  # As it came: what the store makes of it is not this one's to decide.
         return enriched
 

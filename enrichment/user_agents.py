@@ -24,8 +24,8 @@ DeviceType = Literal["desktop", "mobile", "tablet", "bot", "tv", "other", ""]
 class Client(NamedTuple):
     """What a client runs on: "" for what its user agent does not tell.
 
-    `browser` and `os` are family names ("Chrome Mobile", "Android"), `browser_version` is `major.minor`. A library such as curl is
-    a browser on device type other; what asks by itself (crawlers, probes, headless browsers) is a bot.
+    `browser` and `os` are family names ("Chrome Mobile", "Android"), `browser_version` is `major.minor`. A library such as curl
+    is a browser on device type other; what asks by itself (crawlers, probes, headless browsers) is a bot.
     """
 
     browser: str = ""

