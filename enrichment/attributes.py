@@ -1,7 +1,7 @@
 """Attributes as JSON text -> the same text with what the address and the user agent in it tell, as members at its end.
 
 Nothing that was sent is rewritten: members are put before the closing brace, and one that the sender gave is left alone. Records
-that hold neither attribute are told apart by one scan of the column and are not decoded.
+that hold neither attribute are mostly told apart by one scan of the column, and not decoded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Enrichment:
     ) -> None:
         self.locations = locations
         self.user_agents = user_agents
-        self._pattern = "|".join(re.escape(_encode(name).decode()) for name in (*address_names, *user_agent_names))
+        self._quoted = [_encode(name) for name in (*address_names, *user_agent_names)]
+        self._pattern = "|".join(re.escape(name.decode()) for name in self._quoted)
         names = dict.fromkeys((*address_names, *user_agent_names))
         fields = {name: f"given{i}" for i, name in enumerate(names)}
         struct = msgspec.defstruct(
@@ -61,19 +62,26 @@ class Enrichment:
         if not self._pattern or not texts:
             return texts
         self.refresh()
-        column = pa.array(texts, pa.binary())
-        found = pc.indices_nonzero(pc.match_substring_regex(column, pattern=self._pattern))
-        if not len(found):
+        places = self._places(texts)
+        if not len(places):
             return texts
         joined = b"".join(texts)
-        add = self._add_lacking if b'"geo.' in joined or b'"user_agent.' in joined else self._add
         enriched = texts.copy()
-        for i in found.to_numpy().tolist():
-            try:
-                enriched[i] = add(texts[i])
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue  # As it came: what the store makes of it is not this one's to decide.
+        if b'"geo.' in joined or b'"user_agent.' in joined:
+            for i in places:
+                enriched[i] = self._with_lacking(texts[i])
+        else:
+            self._add(enriched, places)
         return enriched
+
+    def _places(self, texts: list[bytes]) -> Sequence[int]:
+        """Which texts to look into: those that hold a name, by a scan of all; all, where the first one does, as most will."""
+        first = texts[0]
+        if any(name in first for name in self._quoted):
+            return range(len(texts))
+        found = pc.match_substring_regex(pa.array(texts, pa.binary()), pattern=self._pattern)
+        places: list[int] = pc.indices_nonzero(found).to_numpy().tolist()
+        return places
 
     def refresh(self) -> None:
         """Look whether the databases have changed; call it for each batch."""
@@ -82,18 +90,35 @@ class Enrichment:
             self._located_by = self.locations.version
             self._location_texts.forget()
 
-    def _add(self, text: bytes) -> bytes:
-        """For a record that has none of the members. It is not empty, so that there is a comma before each."""
-        given = self._decoder.decode(text)
-        address, agent = _first_text(self._addresses(given)), _first_text(self._agents(given))
-        location = self._location_texts(address) if address else b""
-        client = self._agent_texts(agent[:USER_AGENT_MAX]) if agent else b""
-        return b"".join((text[:-1], location, client, b"}"))
+    def _add(self, enriched: list[bytes], places: Sequence[int]) -> None:
+        """Enrich records that have none of the members. Written out, since it runs for each: calls would double its cost."""
+        decode, addresses_of, agents_of = self._decoder.decode, self._addresses, self._agents
+        locations, clients = self._location_texts.recent, self._agent_texts.recent
+        for i in places:
+            text = enriched[i]
+            try:
+                given = decode(text)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue  # As it came: what the store makes of it is not this one's to decide.
+            location = client = b""
+            for address in addresses_of(given):
+                if address and type(address) is str:
+                    location = locations.get(address) or self._location_texts(address)
+                    break
+            for agent in agents_of(given):
+                if agent and type(agent) is str:
+                    client = clients.get(agent) or self._agent_texts(agent[:USER_AGENT_MAX])
+                    break
+            if location or client:
+                enriched[i] = b"".join((text[:-1], location, client, b"}"))
 
-    def _add_lacking(self, text: bytes) -> bytes:
-        """For a record that may have some of the members already."""
-        given = self._decoder.decode(text)
-        present = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    def _with_lacking(self, text: bytes) -> bytes:
+        """One record that may have some of the members already, with the others."""
+        try:
+            given = self._decoder.decode(text)
+            present = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return text
         members: dict[str, Any] = {}
         if address := _first_text(self._addresses(given)):
             members |= zip(LOCATION_MEMBERS, self.locations.of(address), strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -34,6 +34,11 @@ class Remembered(Generic[T]):
             self._old, self._young = self._young, {}
         self._young[text] = found
         return found
+
+    @property
+    def recent(self) -> Mapping[str, T]:
+        """Some of the answers, for loops that cannot afford a call: what is not there is to be asked for."""
+        return self._young
 
     def forget(self) -> None:
         """Drop every answer, because `work` would give others now."""
