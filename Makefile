@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := aegis agents enrichment gateway query storage tables topics web
+TIMESCALE := tests/timescale/node_modules/.installed
 ARGS ?=
 
 .PHONY: up test check bench chaos demo format lock clean
@@ -12,7 +13,7 @@ ARGS ?=
 up: $(INSTALLED)  ## start everything in the foreground; Ctrl-C stops it
 	@$(BIN)/aegis up $(ARGS)
 
-test: $(INSTALLED)  ## every test, on real parts
+test: $(INSTALLED) $(TIMESCALE)  ## every test, on real parts
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED)  ## ruff and mypy --strict
@@ -20,9 +21,10 @@ check: $(INSTALLED)  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 
-bench: $(INSTALLED)  ## CPU microseconds a log, per process, and a message on the transport
+bench: $(INSTALLED) $(TIMESCALE)  ## CPU microseconds a log, per process, and a message on the transport
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 	@$(BIN)/python -m benchmarks.transport
+	@$(BIN)/python -m benchmarks.metric_store
 
 chaos: $(INSTALLED)  ## attack the transport for three minutes, then kill processes of whole instances, and count
 	@$(BIN)/python -m pytest -s tests/chaos --chaos-seconds 180 $(ARGS)
@@ -40,6 +42,11 @@ lock:  ## pin again what pyproject.toml asks for; needs uv
 
 clean:  ## remove what the targets above made, except data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+# The real TimescaleDB, for tests. Without Node they are skipped (and fail under CI).
+$(TIMESCALE): tests/timescale/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/timescale && npm ci --silent && touch node_modules/.installed; \
+	else echo "tests on the real TimescaleDB are skipped: there is no Node on this machine"; fi
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cannot install: Python 3.11 or newer is needed, set PYTHON=")'

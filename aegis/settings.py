@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     database_listen_url: SecretStr | None = Field(
         None, description="the same for LISTEN, which needs a direct connection; by default DATABASE_URL"
     )
-    database_statement_cache: Literal["on", "off"] = Field(
-        "on", description="`off` when DATABASE_URL leads through pgbouncer in transaction mode"
+    database_statement_cache: bool = Field(
+        True, description="`false` when DATABASE_URL leads through pgbouncer in transaction mode"
     )
     clickhouse_host: str = Field(
         "127.0.0.1", validation_alias=_named("CLICKHOUSE_HOST"), description="ClickHouse host, or http://host:port"
@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     @property
     def statement_cache_size(self) -> int:
         """Prepared statements that a pooled connection to the control plane keeps."""
-        return 100 if self.database_statement_cache == "on" else 0
+        return 100 if self.database_statement_cache else 0
 
     @property
     def transport_url(self) -> str:

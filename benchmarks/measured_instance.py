@@ -38,7 +38,7 @@ class MeasuredInstance:
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds spent so far by each process and its children, by name."""
-        return {name: sum(_cpu_s(each) for each in _family(pid)) for name, pid in self.pids.items()}
+        return {name: family_cpu_s(pid) for name, pid in self.pids.items()}
 
 
 @contextmanager
@@ -73,6 +73,11 @@ def hardware() -> str:
         platform.processor(),
     )
     return f"{os.cpu_count()} cores, {model}, Python {platform.python_version()}"
+
+
+def family_cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its children, those that have ended included."""
+    return sum(_cpu_s(each) for each in _family(pid))
 
 
 def _cpu_s(pid: int) -> float:

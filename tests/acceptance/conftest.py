@@ -24,6 +24,7 @@ import pytest
 
 from aegis.access import opened_control_plane, tokens
 from aegis.client import sign
+from aegis.instance import read_instance
 from aegis.settings import Settings, load_settings
 from aegis.wiring import opened_clickhouse
 
@@ -204,8 +205,8 @@ class Instance:
         return asyncio.run(make())
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        """Name -> what `aegis status --json` says of each process."""
-        return {each["name"]: each for each in json.loads(self.aegis("status", "--json"))["processes"]}
+        """Name -> what `aegis status` says of each process, without the command's start-up time."""
+        return {each["name"]: each for each in asyncio.run(read_instance(self.data_dir))["processes"]}
 
     def kill(self, name: str) -> None:
         """SIGKILL one of its processes and wait until another has taken its place and is ready."""
