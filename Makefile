@@ -24,6 +24,7 @@ check: $(INSTALLED)  ## ruff and mypy --strict
 bench: $(INSTALLED) $(TIMESCALE)  ## CPU microseconds a log, per process, and a message on the transport
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 	@$(BIN)/python -m benchmarks.transport
+	@$(BIN)/python -m benchmarks.enrichment
 	@$(BIN)/python -m benchmarks.metric_store
 
 chaos: $(INSTALLED)  ## attack the transport for three minutes, then kill processes of whole instances, and count
