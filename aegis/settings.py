@@ -143,6 +143,16 @@ class Settings(BaseSettings):
         "", description="addresses or networks, by commas, whose X-Forwarded-For says who the client is"
     )
     gateway_processes: int = Field(1, ge=1, le=64, description="processes that one `aegis gateway` runs, on one port")
+    gateway_own_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        3100,
+        description="with several processes: each serves its own /health and /metrics, on the ports from this one on",
+    )
+    drain_s: float = Field(
+        0.5,
+        ge=0.0,
+        le=120.0,
+        description="how long a gateway that is told to stop goes on taking requests while /ready says 503 already",
+    )
     stream_bytes_max: int = Field(
         256 << 20, ge=1 << 20, description="bytes that may wait on one topic before the gateway answers 503"
     )
