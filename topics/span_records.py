@@ -36,6 +36,8 @@ EVENTS_MAX: Final = 128
 LINKS_MAX: Final = 128
 DURATION_MS_MAX: Final = 1e12
 
+_NO_ZEROS: Final = {"not": {"pattern": r"^(0[xX])?0{16,}$|^0{8}(-0{4}){3}-0{12}$"}}  # as `is_zero` checks it
+
 
 class SpanEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """Something that happened at one moment of a span."""
@@ -61,8 +63,13 @@ def _list_schema(of: str, most: int) -> dict[str, object]:
 class SpanRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """One operation of one service, as part of a trace. It needs `end_time` or `duration_ms`."""
 
-    trace_id: Annotated[Name, Meta(description="what all spans of one trace share, for example 32 hex digits")]
-    span_id: Annotated[Name, Meta(description="unique in the trace, for example 16 hex digits")]
+    trace_id: Annotated[
+        Name,
+        Meta(description="what all spans of one trace share, for example 32 hex digits", extra_json_schema=_NO_ZEROS),
+    ]
+    span_id: Annotated[
+        Name, Meta(description="unique in the trace, for example 16 hex digits", extra_json_schema=_NO_ZEROS)
+    ]
     service: Annotated[Name, Meta(description="what did it, for example `checkout`")]
     operation: Annotated[str, Meta(min_length=1, max_length=1000, description="for example `GET /orders/{id}`")]
     start_time: Time
