@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     seconds = config.getoption("--chaos-seconds", default=SHORT_S)
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(seconds + 150))
+            item.add_marker(pytest.mark.timeout(seconds + 500))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,10 @@ class Organization:
             time.sleep(0.1)
         return records
 
+    def read_table(self, table: str, columns: str) -> list[list[Any]]:
+        """Some columns of all of its rows of a table of ClickHouse, read from the store itself; both names are the test's."""
+        return asyncio.run(_read_table(load_settings(self.instance.data_dir), table, columns, self.org_id))
+
     def ask(self, token: str | None = None, **search: Any) -> httpx.Response:
         """Search; by default all of the day of the README's example."""
         headers = {"authorization": f"Bearer {token or self.token}"}
@@ -110,20 +114,8 @@ class Organization:
 
 async def _read_store(settings: Settings, signal: str, org_id: str) -> list[dict[str, Any]]:
     if signal == "metrics":
-        connection = await asyncpg.connect(
-            host=settings.timescale_host,
-            port=settings.timescale_port,
-            database=settings.timescale_database,
-            user=settings.timescale_user,
-            password=settings.timescale_password.get_secret_value(),
-        )
-        try:
-            rows = await connection.fetch(
-                "SELECT name, labels, ts, value FROM metrics JOIN series ON series.id = series_id WHERE org_id = $1",
-                org_id,
-            )
-        finally:
-            await connection.close()
+        sql = "SELECT name, labels, ts, value FROM metrics JOIN series ON series.id = series_id WHERE org_id = $1"
+        rows = await read_metrics(settings, sql, org_id)
         return [dict(row) for row in rows]
     table = {"logs": "logs", "traces": "spans", "rum": "rum_events"}[signal]
     fields = {"logs": "message", "traces": "span_id", "rum": "name"}
@@ -131,6 +123,28 @@ async def _read_store(settings: Settings, signal: str, org_id: str) -> list[dict
     async with opened_clickhouse(settings) as clickhouse:
         answer = await clickhouse.read(sql, _StoredRow, {"org_id": org_id}, {}, doing=f"read {table}")
     return [{"record_id": row.record_id, "text": row.text} for row in answer.rows]
+
+
+async def _read_table(settings: Settings, table: str, columns: str, org_id: str) -> list[list[Any]]:
+    sql = f"SELECT {columns} FROM {table} WHERE org_id = {{org_id:String}}"
+    async with opened_clickhouse(settings) as clickhouse:
+        answer = await clickhouse.read(sql, list[Any], {"org_id": org_id}, {}, doing=f"read {table}")
+    return answer.rows
+
+
+async def read_metrics(settings: Settings, sql: str, *values: object) -> list[asyncpg.Record]:
+    """The rows of one statement in the database of metrics."""
+    connection = await asyncpg.connect(
+        host=settings.timescale_host,
+        port=settings.timescale_port,
+        database=settings.timescale_database,
+        user=settings.timescale_user,
+        password=settings.timescale_password.get_secret_value(),
+    )
+    try:
+        return await connection.fetch(sql, *values)
+    finally:
+        await connection.close()
 
 
 class _StoredRow(msgspec.Struct, array_like=True):
@@ -336,19 +350,31 @@ def organization(instance: Instance, request: pytest.FixtureRequest) -> Organiza
     return instance.organization(f"{request.node.name[:60]}-{time.time_ns()}")
 
 
+def family_of(pid: int) -> list[int]:
+    """A process and everything below it: PostgreSQL's backends are processes of their own."""
+    family = [pid]
+    for parent in family:
+        with suppress(FileNotFoundError):
+            family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return family
+
+
 @contextmanager
 def stop_process(instance: Any, name: str) -> Iterator[None]:
     """A process that neither answers nor ends, as one behind a broken network."""
-    family = [instance.processes()[name]["pid"]]
-    for parent in family:
-        family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    for pid in family:
-        os.kill(pid, signal.SIGSTOP)
+    family = family_of(instance.processes()[name]["pid"])
+    signal_all(family, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in family:
-            os.kill(pid, signal.SIGCONT)
+        signal_all(family, signal.SIGCONT)
+
+
+def signal_all(pids: list[int], number: signal.Signals) -> None:
+    """Signal those that still run."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @pytest.fixture
