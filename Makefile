@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PACKAGES := aegis agents gateway query storage tables topics web
+PACKAGES := aegis agents enrichment gateway query storage tables topics web
 TIMESCALE := tests/timescale/node_modules/.installed
 ARGS ?=
 
@@ -24,6 +24,7 @@ check: $(INSTALLED)  ## ruff and mypy --strict
 bench: $(INSTALLED) $(TIMESCALE)  ## CPU microseconds a log, per process, and a message on the transport
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 	@$(BIN)/python -m benchmarks.transport
+	@$(BIN)/python -m benchmarks.enrichment
 	@$(BIN)/python -m benchmarks.metric_store
 
 chaos: $(INSTALLED)  ## attack transport, gateways and stores for three minutes each, then kill processes of whole instances; count

@@ -22,6 +22,8 @@ from topics.errors import Refused
 
 INSTANCE_FILE = "instance.env"
 
+_NAMES = r'^[^"\\\x00-\x1f]*$'  # of attributes, by commas
+
 
 def _named(*names: str) -> AliasChoices:
     return AliasChoices(*names)
@@ -162,6 +164,19 @@ class Settings(BaseSettings):
     normalizer_enabled: bool = Field(
         True, validation_alias=_named("NORMALIZER_ENABLED"), description="whether workers run the normalize agents"
     )
+    geoip_database: Path | None = Field(
+        None, description="city database (.mmdb), or a folder of them; by default the folder `geoip` in AEGIS_DATA_DIR"
+    )
+    geoip_attributes: str = Field(
+        "client.address,client.ip,client_ip,http.client_ip,network.client.ip",
+        pattern=_NAMES,
+        description="attributes of logs and spans, by commas, that hold a client's address; the first that does counts",
+    )
+    user_agent_attributes: str = Field(
+        "user_agent.original,http.user_agent,user_agent",
+        pattern=_NAMES,
+        description="attributes of logs and spans, by commas, that hold a user agent; the first that does counts",
+    )
     dead_letters_bytes_max: int = Field(
         128 << 20,
         ge=0,
@@ -195,6 +210,11 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().startswith("redis://"):
             raise ValueError("must start with redis:// (the Kafka transport is not part of this version)")
         return value
+
+    @property
+    def geoip_path(self) -> Path:
+        """Where city databases are: a file or a folder."""
+        return self.geoip_database or self.data_dir / "geoip"
 
     @property
     def listen_url(self) -> str:

@@ -26,7 +26,9 @@ from agents.normalize_metrics import normalize_metrics
 from agents.normalize_rum import normalize_rum
 from agents.normalize_traces import normalize_traces
 from agents.raw_batches import usage_of, without_encoding
+from agents.refused_records import normalize_apart
 from agents.store_blocks import StoreBlocks
+from enrichment.attributes import Enrichment
 from tables.usage import UsageTotals, create_usage_table
 from topics import metric_columns, usage_counts
 from topics.faust_app import EmbeddedApp, TransportConfig, create_app
@@ -58,7 +60,9 @@ Crash = Callable[[BaseException], None]
 class Normalize(Protocol):
     """One raw batch, and where it stood -> the message that comes of it. Raises `Refused`."""
 
-    def __call__(self, batch: RawBatch, *, partition: int, offset: int) -> tuple[bytes, Headers]: ...
+    def __call__(
+        self, batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None
+    ) -> tuple[bytes, Headers]: ...
 
 
 _NORMALIZE: Final[tuple[tuple[str, str, str, Normalize], ...]] = (
@@ -79,34 +83,44 @@ class Stores:
     metrics: PointStore
 
 
-def create_normalize_app(config: TransportConfig, *, crash: Crash) -> EmbeddedApp:
-    """Raw batches -> columns."""
+def create_normalize_app(config: TransportConfig, *, crash: Crash, enrichment: Enrichment | None = None) -> EmbeddedApp:
+    """Raw batches -> columns, with what `enrichment` knows of clients."""
     app = create_app(NORMALIZE_GROUP, config)
     for name, source, target, normalize in _NORMALIZE:
-        _add_normalize_agent(app, name, source, target, normalize, crash)
+        _add_normalize_agent(app, name, source, target, partial(normalize, enrichment=enrichment), crash)
     return app
 
 
 def _add_normalize_agent(
-    app: EmbeddedApp, name: str, source: str, target: str, normalize: Normalize, crash: Crash
+    app: EmbeddedApp, name: str, source: str, target: str, normalize: Callable[..., tuple[bytes, Headers]], crash: Crash
 ) -> None:
     delivery = Delivery(name, produce=_producer(app), crash=crash)
 
-    async def work(event: Any) -> None:
+    async def take(event: Any) -> None:
         app.sender.check_room(target)
         message = event.message
         batch = RawBatch.from_message(message.value, message_headers(message).items())
         batch = without_encoding(batch)
-        value, headers = normalize(batch, partition=message.partition, offset=message.offset)
+        work = partial(normalize, partition=message.partition, offset=message.offset)
+        (value, headers), refused = normalize_apart(work, batch)
+        for record in refused:
+            delivery.bury(event, record.reason, part=(record.batch.body, _headers_of(record.batch, message)))
         # The same partition number: it is ours, and what comes of one partition stays in order.
         app.sender.take(event, target, value, partition=message.partition, headers=headers)
         counts = usage_of(batch, target, int(dict(headers)["rows"]))
         app.sender.take(event, USAGE, usage_counts.encode(counts), key=batch.org_id.encode())
 
     async def agent(stream: Any) -> None:
-        await delivery.each(stream, work)
+        await delivery.each(stream, take)
 
     app.agent(app.topic(source), name=name)(agent)
+
+
+def _headers_of(batch: RawBatch, message: Any) -> Headers:
+    """The headers of a part of a message: how often it was replayed is kept."""
+    own = batch.headers()
+    names = {name for name, _ in own}
+    return own + [(name, text) for name, text in message_headers(message).items() if name not in names]
 
 
 def create_store_app(config: TransportConfig, *, stores: Stores, bounds: BlockBounds, crash: Crash) -> EmbeddedApp:

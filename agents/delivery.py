@@ -67,9 +67,13 @@ class Delivery:
         """Do `work` until it no longer raises `Unavailable`; any other exception is the caller's."""
         return await until_available(work, who=self.agent, what=what)
 
-    def bury(self, event: Any, exc: Refused) -> None:
-        """Put an event's message on the dead-letter topic with the reason; the caller acknowledges it."""
+    def bury(self, event: Any, exc: Refused, *, part: tuple[bytes, Headers] | None = None) -> None:
+        """Put an event's message on the dead-letter topic with the reason; the caller acknowledges it.
+
+        `part`, a value and headers, is buried in its place when only that much of the message is at fault.
+        """
         message = event.message
+        value, headers = part or (message.value, list(message_headers(message).items()))
         letter = DeadLetter(
             topic=message.topic,
             partition=message.partition,
@@ -78,10 +82,10 @@ class Delivery:
             code=exc.code,
             reason=exc.reason,
             refused_at_ms=int(time.time() * 1000),
-            headers=tuple(message_headers(message).items()),
+            headers=tuple(headers),
         )
         # Key and value as they were, a tombstone too: what is put back is what was refused.
-        self.produce(event, DEAD_LETTERS, message.value, letter.message_headers(), message.key)
+        self.produce(event, DEAD_LETTERS, value, letter.message_headers(), message.key)
         BURIED.labels(self.agent, exc.code).inc()
         log.warning(
             "%s refuses %s[%s] offset %s: %s", self.agent, message.topic, message.partition, message.offset, exc

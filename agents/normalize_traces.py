@@ -4,37 +4,47 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from agents.arrival_times import clamp_future, keep_originals
 from agents.raw_batches import read_batch, record_batch, shared_columns, texts
+from enrichment.attributes import Enrichment
 from topics.arrow_messages import NANOSECONDS
 from topics.json_requests import json_text
 from topics.raw import Headers, RawBatch
 from topics.span_columns import SPAN_MESSAGES
-from topics.span_records import events_text, read_span_times, read_spans
+from topics.span_records import events_text, links_text, read_span_times, read_spans
+from topics.trace_ids import normalize_ids
 
 _READERS = {"native": read_spans}
 """Wire format -> how its bodies are read."""
 
 
-def normalize_traces(batch: RawBatch, *, partition: int, offset: int) -> tuple[bytes, Headers]:
+def normalize_traces(
+    batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None = None
+) -> tuple[bytes, Headers]:
     """The message on `traces` for one raw batch, which stood at (partition, offset) of `traces.raw`.
 
-    Times become a start and a duration in nanoseconds. Raises `Refused` for a body that the gateway should not have let through.
+    Times become a start and a duration in nanoseconds, ids one form. Raises `Refused` for a body that the gateway should not
+    have let through.
     """
     spans = read_batch(batch, _READERS)
     starts, durations = read_span_times(spans)
+    starts, late = clamp_future(starts, received_at_ms=batch.received_at_ms, signal="traces")
+    attributes = keep_originals([json_text(span.attributes, absent=b"{}") for span in spans], late)
+    if enrichment is not None:
+        attributes = enrichment.enrich(attributes)
     columns = shared_columns(batch, partition=partition, offset=offset, rows=len(spans)) | {
         "ts": pa.array(starts, pa.int64()).view(NANOSECONDS),
-        "trace_id": pa.array([span.trace_id for span in spans], pa.string()),
-        "span_id": pa.array([span.span_id for span in spans], pa.string()),
-        "parent_span_id": texts([span.parent_span_id for span in spans]),
+        "trace_id": pa.array(normalize_ids([span.trace_id for span in spans]), pa.string()),
+        "span_id": pa.array(normalize_ids([span.span_id for span in spans]), pa.string()),
+        "parent_span_id": pa.array(normalize_ids([span.parent_span_id for span in spans]), pa.string()),
         "service": pa.array([span.service for span in spans], pa.string()),
         "operation": pa.array([span.operation for span in spans], pa.string()),
         "kind": pa.array([span.kind or "internal" for span in spans], pa.string()),
         "duration_ns": pa.array(durations, pa.uint64()),
         "status": pa.array([span.status or "unset" for span in spans], pa.string()),
         "status_message": texts([span.status_message for span in spans]),
-        "attributes": pa.array([json_text(span.attributes, absent=b"{}") for span in spans], pa.string()),
+        "attributes": pa.array(attributes, pa.string()),
         "events": pa.array([events_text(span.events) for span in spans], pa.string()),
-        "links": pa.array([json_text(span.links, absent=b"[]") for span in spans], pa.string()),
+        "links": pa.array([links_text(span.links) for span in spans], pa.string()),
     }
     return SPAN_MESSAGES.message(record_batch(columns, SPAN_MESSAGES.schema))

@@ -14,7 +14,9 @@ from query.tokens import Principal, Tokens
 from storage.log_selection import LogSelection
 from storage.logs import LogRow, LogStore
 from topics.errors import Refused
+from topics.levels import normalize_level
 from topics.timestamps import format_timestamp, parse_timestamp
+from topics.trace_ids import normalize_id
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
@@ -37,12 +39,14 @@ class LogSearch(BaseModel):
     end: str | int | float = Field(description="last instant, excluded")
     service: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="exact service name")
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = Field(
-        None, description="exact level, in any case"
+        None, description="exact level, in any case and under any of its names: `warning` asks for `warn`"
     )
     search: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
         None, description="text that the message contains, in any case; % and _ mean themselves"
     )
-    trace_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="exact trace id")
+    trace_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="exact trace id, in any of its forms"
+    )
     order: Literal["newest", "oldest"] = Field("newest", description="by timestamp")
     limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="logs on one page")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(
@@ -58,9 +62,10 @@ class LogSearch(BaseModel):
             start_ns=start,
             end_ns=end,
             service=self.service,
-            level=self.level.lower() if self.level is not None else None,
+            level=normalize_level(self.level) if self.level is not None else None,
             search=self.search,
-            trace_id=self.trace_id,
+            # One of zeros is no id, and asks for what nothing has.
+            trace_id=(normalize_id(self.trace_id) or self.trace_id) if self.trace_id is not None else None,
             order=self.order,
             limit=self.limit,
             cursor=self.cursor,

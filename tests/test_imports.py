@@ -1,4 +1,4 @@
-"""Imports go one way: topics <- tables <- storage <- web <- monitors, query, gateway, agents <- aegis."""
+"""Imports go one way: topics <- enrichment; topics <- tables <- storage <- web <- monitors, query, gateway, agents <- aegis."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {"topics": set()}
 MAY_IMPORT["tables"] = {"topics"}
+MAY_IMPORT["enrichment"] = {"topics"}
 MAY_IMPORT["storage"] = {"topics", "tables"}
 MAY_IMPORT["web"] = {"topics", "tables", "storage"}
 MAY_IMPORT["monitors"] = MAY_IMPORT["query"] = MAY_IMPORT["gateway"] = MAY_IMPORT["agents"] = {
     "topics", "tables", "storage", "web",
 }  # fmt: skip
-MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors"}
+MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors", "enrichment"}
 MAY_IMPORT["aegis"] = set(MAY_IMPORT)
 PACKAGES = [name for name in MAY_IMPORT if (ROOT / name / "__init__.py").exists()]
 

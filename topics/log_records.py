@@ -32,7 +32,14 @@ class LogRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
     timestamp: Time
     service: Annotated[Name, Meta(description="what wrote it, for example `checkout`")]
-    level: Annotated[str, Meta(min_length=1, max_length=32, description="for example debug, info, warn, error, fatal")]
+    level: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=32,
+            description="trace, debug, info, warn, error or fatal; their other names and numbers are put on this scale",
+        ),
+    ]
     message: Annotated[str, Meta(max_length=262_144, description="the line itself, up to 262,144 characters")]
     trace_id: Annotated[ShortText | None, Meta(description="trace that the line belongs to")] = None
     span_id: Annotated[ShortText | None, Meta(description="span that the line belongs to")] = None

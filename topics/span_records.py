@@ -24,15 +24,19 @@ from topics.json_requests import (
     Time,
     check_object,
     invalid_field,
+    json_text,
     read_array,
     read_times,
 )
 from topics.timestamps import format_timestamp, parse_timestamp
+from topics.trace_ids import is_zero, normalize_id, normalize_ids
 
 SPANS_MAX: Final = 500
 EVENTS_MAX: Final = 128
 LINKS_MAX: Final = 128
 DURATION_MS_MAX: Final = 1e12
+
+_NO_ZEROS: Final = {"not": {"pattern": r"^(0[xX])?0{16,}$|^0{8}(-0{4}){3}-0{12}$"}}  # as `is_zero` checks it
 
 
 class SpanEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -59,8 +63,13 @@ def _list_schema(of: str, most: int) -> dict[str, object]:
 class SpanRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """One operation of one service, as part of a trace. It needs `end_time` or `duration_ms`."""
 
-    trace_id: Annotated[Name, Meta(description="what all spans of one trace share, for example 32 hex digits")]
-    span_id: Annotated[Name, Meta(description="unique in the trace, for example 16 hex digits")]
+    trace_id: Annotated[
+        Name,
+        Meta(description="what all spans of one trace share, for example 32 hex digits", extra_json_schema=_NO_ZEROS),
+    ]
+    span_id: Annotated[
+        Name, Meta(description="unique in the trace, for example 16 hex digits", extra_json_schema=_NO_ZEROS)
+    ]
     service: Annotated[Name, Meta(description="what did it, for example `checkout`")]
     operation: Annotated[str, Meta(min_length=1, max_length=1000, description="for example `GET /orders/{id}`")]
     start_time: Time
@@ -121,6 +130,9 @@ def read_spans(body: bytes) -> list[SpanRecord]:
     for i, span in enumerate(spans):
         if span.end_time is UNSET and span.duration_ms is UNSET:
             raise invalid_field(f"spans[{i}].end_time", "a span needs end_time or duration_ms")
+        if is_zero(span.trace_id) or is_zero(span.span_id):
+            field = "trace_id" if is_zero(span.trace_id) else "span_id"
+            raise invalid_field(f"spans[{i}].{field}", "an id of zeros is none")
         if span.attributes is not EMPTY_OBJECT:
             check_object(span.attributes, "spans", i, "attributes")
         if span.links is not EMPTY_ARRAY:
@@ -155,6 +167,19 @@ def events_text(raw: Raw) -> bytes:
     for event in events:
         event.timestamp = format_timestamp(parse_timestamp(event.timestamp))
     return _ENCODER.encode(events)
+
+
+def links_text(raw: Raw) -> bytes:
+    """A span's links as JSON text with their ids in one form; as it came where they are."""
+    if raw is EMPTY_ARRAY:
+        return b"[]"
+    links = _LINKS.decode(raw) or []
+    given = [text for link in links for text in (link.trace_id, link.span_id)]
+    if normalize_ids(given) == given:
+        return json_text(raw, absent=b"[]")
+    for link in links:
+        link.trace_id, link.span_id = normalize_id(link.trace_id), normalize_id(link.span_id)
+    return _ENCODER.encode(links)
 
 
 def _check_events(raw: Raw, i: int) -> None:

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from aegis.cli import credentials, dead_letters, operations, services, stores, topics
+from aegis.cli import credentials, dead_letters, geoip, operations, services, stores, topics
 from aegis.cli.console import say_error
 from topics.errors import AegisError, Unavailable
 
@@ -28,6 +28,7 @@ operations.add_to(app)
 topics.add_to(app)
 stores.add_to(app)
 dead_letters.add_to(app)
+geoip.add_to(app)
 
 
 def main() -> None:

@@ -17,6 +17,9 @@ from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_metrics
 from agents.app import Stores, create_normalize_app, create_store_app, create_watch_app, learn_topics
 from agents.blocks import BlockBounds
+from enrichment.attributes import Enrichment
+from enrichment.locations import Locations
+from enrichment.user_agents import UserAgents
 from storage.control_plane import ControlPlane
 from storage.logs import LogStore
 from storage.rum import RumStore
@@ -80,12 +83,26 @@ def _create_apps(
     bounds = BlockBounds(settings.block_rows_max, settings.block_bytes_max, age_s=settings.block_age_s)
     apps: dict[str, EmbeddedApp] = {}
     if "normalize" in duties and settings.normalizer_enabled:
-        apps["normalize"] = create_normalize_app(config, crash=crash)
+        apps["normalize"] = create_normalize_app(config, crash=crash, enrichment=_enrichment(settings))
     if "store" in duties:
         apps["store"] = create_store_app(config, stores=stores, bounds=bounds, crash=crash)
     if "watch" in duties:
         apps["watch"] = create_watch_app(config, flush_usage=control_plane.usage.flush, crash=crash)
     return apps
+
+
+def _enrichment(settings: Settings) -> Enrichment:
+    """What workers know of clients; takes some tenths of a second."""
+    return Enrichment(
+        Locations(settings.geoip_path),
+        UserAgents(),
+        address_names=_names(settings.geoip_attributes),
+        user_agent_names=_names(settings.user_agent_attributes),
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 @asynccontextmanager

@@ -62,6 +62,9 @@ def test_a_duration_is_given_or_comes_of_the_end() -> None:
     [
         ("trace_id", "", "trace_id"),
         ("trace_id", "t" * 201, "trace_id"),
+        ("trace_id", "0" * 32, "trace_id"),
+        ("trace_id", "00000000-0000-0000-0000-000000000000", "trace_id"),
+        ("span_id", "0x" + "0" * 16, "span_id"),
         ("span_id", 5, "span_id"),
         ("span_id", "", "span_id"),
         ("parent_span_id", "p" * 201, "parent_span_id"),
