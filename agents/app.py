@@ -27,6 +27,7 @@ from agents.normalize_rum import normalize_rum
 from agents.normalize_traces import normalize_traces
 from agents.raw_batches import usage_of, without_encoding
 from agents.refused_records import normalize_apart
+from agents.scrubbers import Scrubbers, count_scrubbed
 from agents.store_blocks import StoreBlocks
 from enrichment.attributes import Enrichment
 from tables.usage import UsageTotals, create_usage_table
@@ -83,16 +84,25 @@ class Stores:
     metrics: PointStore
 
 
-def create_normalize_app(config: TransportConfig, *, crash: Crash, enrichment: Enrichment | None = None) -> EmbeddedApp:
-    """Raw batches -> columns, with what `enrichment` knows of clients."""
+def create_normalize_app(
+    config: TransportConfig, *, scrubbers: Scrubbers, crash: Crash, enrichment: Enrichment | None = None
+) -> EmbeddedApp:
+    """Raw batches -> columns, with what `enrichment` knows of clients, without what `scrubbers` take out."""
     app = create_app(NORMALIZE_GROUP, config)
     for name, source, target, normalize in _NORMALIZE:
-        _add_normalize_agent(app, name, source, target, partial(normalize, enrichment=enrichment), crash)
+        _add_normalize_agent(app, name, source, target, partial(normalize, enrichment=enrichment), scrubbers, crash)
+    app.task(scrubbers.keep_rereading)
     return app
 
 
 def _add_normalize_agent(
-    app: EmbeddedApp, name: str, source: str, target: str, normalize: Callable[..., tuple[bytes, Headers]], crash: Crash
+    app: EmbeddedApp,
+    name: str,
+    source: str,
+    target: str,
+    normalize: Callable[..., tuple[bytes, Headers]],
+    scrubbers: Scrubbers,
+    crash: Crash,
 ) -> None:
     delivery = Delivery(name, produce=_producer(app), crash=crash)
 
@@ -101,13 +111,17 @@ def _add_normalize_agent(
         message = event.message
         batch = RawBatch.from_message(message.value, message_headers(message).items())
         batch = without_encoding(batch)
-        work = partial(normalize, partition=message.partition, offset=message.offset)
+        scrubber = await scrubbers.of(batch.org_id)
+        scrubber.take_counts()  # Of a batch that was refused half-way.
+        work = partial(normalize, partition=message.partition, offset=message.offset, scrub=scrubber)
         (value, headers), refused = normalize_apart(work, batch)
+        scrubbed = dict(scrubber.take_counts())
+        count_scrubbed(scrubbed)
         for record in refused:
             delivery.bury(event, record.reason, part=(record.batch.body, _headers_of(record.batch, message)))
         # The same partition number: it is ours, and what comes of one partition stays in order.
         app.sender.take(event, target, value, partition=message.partition, headers=headers)
-        counts = usage_of(batch, target, int(dict(headers)["rows"]))
+        counts = usage_of(batch, target, int(dict(headers)["rows"]), scrubbed)
         app.sender.take(event, USAGE, usage_counts.encode(counts), key=batch.org_id.encode())
 
     async def agent(stream: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
+from agents.scrubbing import UNSCRUBBED, Scrub
 from agents.raw_batches import read_batch, record_batch, shared_columns, texts
 from enrichment.attributes import Enrichment
 from topics.arrow_messages import NANOSECONDS
@@ -20,12 +21,17 @@ _READERS = {"native": read_logs}
 
 
 def normalize_logs(
-    batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None = None
+    batch: RawBatch,
+    *,
+    partition: int,
+    offset: int,
+    enrichment: Enrichment | None = None,
+    scrub: Scrub = UNSCRUBBED,
 ) -> tuple[bytes, Headers]:
     """The message on `logs` for one raw batch, which stood at (partition, offset) of `logs.raw`.
 
     Timestamps become nanoseconds, levels one scale, ids of traces one form, and ids of records are made of where the batch
-    stood. Raises `Refused` for a body that the gateway should not have let through.
+    stood. `enrichment` sees attributes before `scrub` does. Raises `Refused` for a body that the gateway should not have let through.
     """
     logs = read_batch(batch, _READERS)
     times, late = clamp_future(read_log_timestamps(logs), received_at_ms=batch.received_at_ms, signal="logs")
@@ -36,12 +42,12 @@ def normalize_logs(
         "ts": pa.array(times, pa.int64()).view(NANOSECONDS),
         "service": pa.array([log.service for log in logs], pa.string()),
         "level": pa.array(normalize_levels([log.level for log in logs]), pa.string()),
-        "message": pa.array([log.message for log in logs], pa.string()),
+        "message": pa.array(scrub.texts([log.message for log in logs]), pa.string()),
         "trace_id": pa.array(normalize_ids([log.trace_id for log in logs]), pa.string()),
         "span_id": pa.array(normalize_ids([log.span_id for log in logs]), pa.string()),
         "host": texts([log.host for log in logs]),
         "environment": texts([log.environment for log in logs]),
         "version": texts([log.version for log in logs]),
-        "attributes": pa.array(attributes, pa.string()),
+        "attributes": pa.array(scrub.json_texts(attributes), pa.string()),
     }
     return LOG_MESSAGES.message(record_batch(columns, LOG_MESSAGES.schema))

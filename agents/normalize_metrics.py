@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.arrival_times import clamp_future
+from agents.scrubbing import UNSCRUBBED, Scrub
 from agents.raw_batches import read_batch
 from enrichment.attributes import Enrichment
 from topics.metric_columns import SCHEMA_VERSION, MetricBatch, encode
@@ -16,7 +17,12 @@ _READERS = {"native": read_metrics}
 
 
 def normalize_metrics(
-    batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None = None
+    batch: RawBatch,
+    *,
+    partition: int,
+    offset: int,
+    enrichment: Enrichment | None = None,
+    scrub: Scrub = UNSCRUBBED,
 ) -> tuple[bytes, Headers]:
     """The message on `metrics` for one raw batch; points have no ids, so where it stood does not matter.
 
@@ -25,6 +31,8 @@ def normalize_metrics(
     """
     points = read_batch(batch, _READERS)
     series, index = read_series(points)
+    # Labels are scrubbed once a series; two that only differed in what is gone become one, and the later point wins.
+    series = list(scrub.json_texts(series))
     times = read_metric_timestamps(points, received_at_ms=batch.received_at_ms)
     # What a time was before is not kept: a point has no attributes, and a label more would be another series.
     times = clamp_future(times * 1000, received_at_ms=batch.received_at_ms, signal="metrics")[0] // 1000

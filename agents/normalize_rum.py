@@ -9,6 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
+from agents.scrubbing import UNSCRUBBED, Scrub
 from agents.raw_batches import read_batch, record_batch, shared_columns, texts
 from enrichment.attributes import Enrichment
 from enrichment.locations import UNKNOWN, Location
@@ -37,7 +38,12 @@ _SILENT = _SaidOfItself()
 
 
 def normalize_rum(
-    batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None = None
+    batch: RawBatch,
+    *,
+    partition: int,
+    offset: int,
+    enrichment: Enrichment | None = None,
+    scrub: Scrub = UNSCRUBBED,
 ) -> tuple[bytes, Headers]:
     """The message on `rum` for one raw batch, which stood at (partition, offset) of `rum.raw`.
 
@@ -54,19 +60,25 @@ def normalize_rum(
         "type": pa.array([event.type for event in events], pa.string()),
         "session_id": pa.array([event.session_id for event in events], pa.string()),
         "view_id": texts([event.view_id for event in events]),
-        "page_url": texts([event.page_url for event in events]),
-        "page_path": texts([event.page_path for event in events]),
-        "user_id": texts([event.user_id for event in events]),
-        "name": texts([event.name for event in events]),
+        "page_url": _scrubbed(scrub, [event.page_url for event in events]),
+        "page_path": _scrubbed(scrub, [event.page_path for event in events]),
+        "user_id": _scrubbed(scrub, [event.user_id for event in events]),
+        "name": _scrubbed(scrub, [event.name for event in events]),
         "value": pa.array([event.value for event in events], pa.float64()),
         "error_type": texts([error.type for error in errors]),
-        "error_message": texts([error.message for error in errors]),
-        "error_stack": texts([error.stack for error in errors]),
-        "client": pa.array([json_text(event.client, absent=b"{}") for event in events], pa.string()),
-        "attributes": pa.array(attributes, pa.string()),
+        "error_message": _scrubbed(scrub, [error.message for error in errors]),
+        "error_stack": _scrubbed(scrub, [error.stack for error in errors]),
+        "client": pa.array(
+            scrub.json_texts([json_text(event.client, absent=b"{}") for event in events]), pa.string()
+        ),
+        "attributes": pa.array(scrub.json_texts(attributes), pa.string()),
     }
     columns |= _client_columns(events, batch, enrichment)
     return RUM_MESSAGES.message(record_batch(columns, RUM_MESSAGES.schema))
+
+
+def _scrubbed(scrub: Scrub, values: list[str | None]) -> pa.Array[Any]:
+    return pa.array(scrub.texts([value or "" for value in values]), pa.string())
 
 
 def _client_columns(events: list[RumEvent], batch: RawBatch, enrichment: Enrichment | None) -> dict[str, pa.Array[Any]]:

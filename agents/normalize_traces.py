@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
+from agents.scrubbing import UNSCRUBBED, Scrub
 from agents.raw_batches import read_batch, record_batch, shared_columns, texts
 from enrichment.attributes import Enrichment
 from topics.arrow_messages import NANOSECONDS
@@ -19,7 +20,12 @@ _READERS = {"native": read_spans}
 
 
 def normalize_traces(
-    batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None = None
+    batch: RawBatch,
+    *,
+    partition: int,
+    offset: int,
+    enrichment: Enrichment | None = None,
+    scrub: Scrub = UNSCRUBBED,
 ) -> tuple[bytes, Headers]:
     """The message on `traces` for one raw batch, which stood at (partition, offset) of `traces.raw`.
 
@@ -38,13 +44,13 @@ def normalize_traces(
         "span_id": pa.array(normalize_ids([span.span_id for span in spans]), pa.string()),
         "parent_span_id": pa.array(normalize_ids([span.parent_span_id for span in spans]), pa.string()),
         "service": pa.array([span.service for span in spans], pa.string()),
-        "operation": pa.array([span.operation for span in spans], pa.string()),
+        "operation": pa.array(scrub.texts([span.operation for span in spans]), pa.string()),
         "kind": pa.array([span.kind or "internal" for span in spans], pa.string()),
         "duration_ns": pa.array(durations, pa.uint64()),
         "status": pa.array([span.status or "unset" for span in spans], pa.string()),
-        "status_message": texts([span.status_message for span in spans]),
-        "attributes": pa.array(attributes, pa.string()),
-        "events": pa.array([events_text(span.events) for span in spans], pa.string()),
-        "links": pa.array([links_text(span.links) for span in spans], pa.string()),
+        "status_message": pa.array(scrub.texts([span.status_message or "" for span in spans]), pa.string()),
+        "attributes": pa.array(scrub.json_texts(attributes), pa.string()),
+        "events": pa.array(scrub.json_texts([events_text(span.events) for span in spans]), pa.string()),
+        "links": pa.array(scrub.json_texts([links_text(span.links) for span in spans]), pa.string()),
     }
     return SPAN_MESSAGES.message(record_batch(columns, SPAN_MESSAGES.schema))

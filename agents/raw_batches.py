@@ -38,9 +38,9 @@ def without_encoding(batch: RawBatch) -> RawBatch:
     return replace(batch, body=body, encoding=IDENTITY)
 
 
-def usage_of(batch: RawBatch, topic: str, rows: int) -> UsageCounts:
+def usage_of(batch: RawBatch, topic: str, rows: int, scrubbed: Mapping[str, int]) -> UsageCounts:
     """What a batch, without its encoding, adds to its organization's usage; `topic` is that of its normalized records."""
-    counts = UsageCounts(batch.org_id, day_of(batch.received_at_ms))
+    counts = UsageCounts(batch.org_id, day_of(batch.received_at_ms), scrubbed=dict(scrubbed))
     if topic == LOGS:
         counts.logs_count, counts.logs_bytes = rows, len(batch.body)
     elif topic == METRICS:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from privacy.policy import DEFAULT_POLICY, Policy, check_policy
 from topics.errors import Refused
 
 log = logging.getLogger(__name__)
@@ -26,16 +27,21 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     """All of them, by what they are about."""
 
     ingest: IngestSettings = IngestSettings()
+    privacy: Policy = DEFAULT_POLICY
 
 
 def check_settings(settings: Mapping[str, Any]) -> OrganizationSettings:
     """Settings as they are to be stored. Raises `Refused` with the path of what is wrong, as `settings.ingest.<name>`."""
     try:
-        return msgspec.convert(dict(settings), OrganizationSettings)
+        checked = msgspec.convert(dict(settings), OrganizationSettings)
+        check_policy(checked.privacy)
+    except Refused as exc:
+        raise Refused(exc.reason, code=exc.code, path=f"settings.privacy.{exc.path}") from None
     except msgspec.ValidationError as exc:
         reason, _, where = str(exc).partition(" - at `$")
         path = f"settings{where.rstrip('`')}"
         raise Refused(reason[:1].lower() + reason[1:], code="invalid_field", path=path) from None
+    return checked
 
 
 @lru_cache(maxsize=10_000)

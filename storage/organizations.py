@@ -11,8 +11,9 @@ import asyncpg
 
 from storage.control_plane_pool import ControlPlanePool, from_json, org_uuid, to_json, uuid_or_none
 from storage.named_queries import load_queries
-from storage.organization_settings import check_settings
+from storage.organization_settings import check_settings, read_settings
 from storage.scope import OrgScope
+from privacy.policy import Policy
 from topics.errors import Refused
 
 _SQL = load_queries("organizations.sql")
@@ -58,6 +59,11 @@ class Organizations:
                 f"cannot {doing}: none has the id or name {id_or_name!r}", code="not_found", path="organization"
             )
         return _organization(rows[0])
+
+    async def privacy_policies(self) -> dict[str, Policy]:
+        """Every organization's policy on personal data, by its id, for a worker."""
+        rows = await self._pool.fetch("read the privacy policies", _SQL["list_settings"])
+        return {str(row["id"]): read_settings(row["settings"]).privacy for row in rows}
 
     async def update(
         self,

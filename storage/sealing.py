@@ -7,6 +7,7 @@ nonces are safe for 2^32 secrets under one master key, which is far beyond what 
 
 from __future__ import annotations
 
+import hmac
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -30,6 +31,7 @@ class Sealer:
                 code="bad_master_key",
             )
         self._cipher = AESGCM(master_key)
+        self._derivation_key = hmac.digest(master_key, b"aegis: derived keys", "sha256")
 
     @classmethod
     def from_hex(cls, master_key: str) -> Sealer:
@@ -39,6 +41,10 @@ class Sealer:
         except ValueError:
             # `from None`, because the cause would print part of the key.
             raise Refused("cannot use AEGIS_MASTER_KEY: it is not 64 hex digits", code="bad_master_key") from None
+
+    def derived(self, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose: the same under the same master key, and telling nothing of it or of another."""
+        return hmac.digest(self._derivation_key, purpose.encode(), "sha256")
 
     def __repr__(self) -> str:
         return "Sealer(<master key>)"

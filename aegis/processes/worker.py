@@ -10,16 +10,18 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from aegis.access import opened_control_plane
+from aegis.access import listening_for_changes, opened_control_plane, sealer
 from aegis.processes.dead_letter_bound import keep_dead_letters_bounded
 from aegis.processes.worker_metrics import registered
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_metrics
 from agents.app import Stores, create_normalize_app, create_store_app, create_watch_app, learn_topics
 from agents.blocks import BlockBounds
+from agents.scrubbers import Scrubbers
 from enrichment.attributes import Enrichment
 from enrichment.locations import Locations
 from enrichment.user_agents import UserAgents
+from storage.changes import Change
 from storage.control_plane import ControlPlane
 from storage.logs import LogStore
 from storage.rum import RumStore
@@ -51,7 +53,8 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
         stores = Stores(
             logs=LogStore(clickhouse), spans=SpanStore(clickhouse), rum=RumStore(clickhouse), metrics=metrics
         )
-        apps = _create_apps(settings, duties, stores, control_plane, crash)
+        scrubbers = await stack.enter_async_context(_scrubbers(settings, control_plane, duties))
+        apps = _create_apps(settings, duties, stores, control_plane, scrubbers, crash)
         stack.enter_context(registered(apps))
         checks: dict[str, Any] = {}
         if "store" in duties:
@@ -70,8 +73,32 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
             raise failure.result()
 
 
+@asynccontextmanager
+async def _scrubbers(
+    settings: Settings, control_plane: ControlPlane, duties: Sequence[str]
+) -> AsyncIterator[Scrubbers | None]:
+    """The organizations' policies, followed as they change; None when nothing is normalized here."""
+    if "normalize" not in duties or not settings.normalizer_enabled:
+        yield None
+        return
+    keys = sealer(settings)
+    scrubbers = Scrubbers(control_plane.organizations.privacy_policies, lambda org_id: keys.derived(f"privacy {org_id}"))
+
+    def changed(change: Change) -> None:
+        if change.concerns("organizations"):
+            scrubbers.refresh()
+
+    async with listening_for_changes(settings, changed):
+        yield scrubbers
+
+
 def _create_apps(
-    settings: Settings, duties: Sequence[str], stores: Stores, control_plane: ControlPlane, crash: Any
+    settings: Settings,
+    duties: Sequence[str],
+    stores: Stores,
+    control_plane: ControlPlane,
+    scrubbers: Scrubbers | None,
+    crash: Any,
 ) -> dict[str, EmbeddedApp]:
     config = TransportConfig(
         url=settings.transport_url,
@@ -82,8 +109,10 @@ def _create_apps(
     )
     bounds = BlockBounds(settings.block_rows_max, settings.block_bytes_max, age_s=settings.block_age_s)
     apps: dict[str, EmbeddedApp] = {}
-    if "normalize" in duties and settings.normalizer_enabled:
-        apps["normalize"] = create_normalize_app(config, crash=crash, enrichment=_enrichment(settings))
+    if scrubbers is not None:
+        apps["normalize"] = create_normalize_app(
+            config, scrubbers=scrubbers, crash=crash, enrichment=_enrichment(settings)
+        )
     if "store" in duties:
         apps["store"] = create_store_app(config, stores=stores, bounds=bounds, crash=crash)
     if "watch" in duties:

@@ -10,6 +10,10 @@ SELECT id, name, retention_days, created_at, settings
 FROM organizations
 ORDER BY created_at, id;
 
+-- name: list_settings
+SELECT id, settings
+FROM organizations;
+
 -- name: get
 -- An id wins over a name that looks like one.
 SELECT id, name, retention_days, created_at, settings
