@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PACKAGES := aegis agents gateway query storage tables topics web
+PACKAGES := aegis agents gateway privacy query storage tables topics web
 ARGS ?=
 
 .PHONY: up test check bench chaos demo format lock clean
