@@ -1,4 +1,4 @@
-"""Names of secrets in plain text (`password=x`, `"token": "x"` in a logged body, a URL's parameters) -> where the value stands."""
+"""Names of secrets in plain text (`password=x`, `"token": "x"` in a logged body, parameters of a URL) -> where its value is."""
 
 from __future__ import annotations
 
@@ -33,28 +33,32 @@ class Assignments:
     def __init__(self, names: KeyNames) -> None:
         self._names = names
         ends = names.search_pattern().encode("latin-1", "privacy.views")
-        self._search = compile_bytes(b"(" + ends + rb")([\"']?)[ \t]*(=>|:=|=|:)[ \t]*")
-        self.gate = ends + rb"[\"']?[ \t]*[=:]"
+        self._search = compile_bytes(b"(" + ends + rb")(?:([\"'])[ \t\r\n]*|[ \t]*)(=>|:=|=|:)[ \t]*")
+        self.gate = ends + rb"(?:[\"'][ \t\r\n]*|[ \t]*)[=:]"
 
     def find(self, view: View) -> Iterator[Assigned]:
         """Values whose name is sensitive, not those that say nothing (null, empty) or stand for another (`${PASSWORD}`)."""
-        text = view.text
+        text, done = view.text, 0
         for match in self._search.finditer(view.shadow):
+            if match.start() < done:
+                continue  # Within a value that goes as a whole; looking again would make a hostile text quadratic.
             word = _BEFORE.search(text, max(0, match.start() - 100), match.start())
             name = (word[0] if word else "") + text[match.start(1) : match.end(1)].rstrip()
             if not self._names.is_sensitive(name):
                 continue
-            found = _value_at(
-                text, match.end(), bool(match.group(2)), match.group(3) == b":", match.end() - match.end(3), name
-            )
+            quoted, at = bool(match.group(2)), match.end()
+            while quoted and text[at : at + 1] in ("\n", "\r", "\t", " "):
+                at += 1
+            in_prose = match.group(3) == b":" and at > match.end(3) and not quoted
+            found = _value_at(text, at, name, quoted, in_prose)
             if found is None:
                 continue
-            start, end, needs_quote = found
+            start, done, needs_quote = found
             quote = (match.start(2), match.end(2)) if needs_quote else None
-            yield Assigned(start, end, quote)
+            yield Assigned(start, done, quote)
 
 
-def _value_at(text: str, at: int, quoted: bool, colon: bool, spaces: int, name: str) -> tuple[int, int, bool] | None:
+def _value_at(text: str, at: int, name: str, quoted: bool, in_prose: bool) -> tuple[int, int, bool] | None:
     """The value that begins at `at`: (start, end, whether it needs quotes), None if it is not one worth hiding."""
     first = text[at : at + 1]
     if first in ('"', "'"):
@@ -69,11 +73,9 @@ def _value_at(text: str, at: int, quoted: bool, colon: bool, spaces: int, name: 
     value = text[at:end]
     if not _says_something(value):
         return None
-    if quoted:
-        return at, end, True
-    if colon and spaces and not _looks_random(value):
+    if in_prose and not _looks_random(value):
         return None
-    return at, end, False
+    return at, end, quoted
 
 
 def _end_of_quoted(text: str, start: int, quote: str) -> int:

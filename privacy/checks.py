@@ -75,13 +75,16 @@ def is_ssn(digits: bytes) -> bool:
     return len(digits) == 9 and area not in (b"000", b"666") and area < b"900" and group != b"00" and serial != b"0000"
 
 
-_COUNTRY_CODES = frozenset(
+_OF_ONE_OR_TWO = (
     "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 "
-    "90 91 92 93 94 95 98".split()
+    "90 91 92 93 94 95 98"
 )
-_COUNTRY_TENS = frozenset("21 22 23 24 25 26 29 35 37 38 42 50 59 67 68 69 80 85 87 88 96 97 99".split())
-"""First two digits of the country codes with three."""
-_UNASSIGNED = frozenset("210 214 215 217 219 259 384 422 851 854 857 858 859 969 978 990 991 997 999".split())
+_OF_THREE = "21 22 23 24 25 26 29 35 37 38 42 50 59 67 68 69 80 85 87 88 96 97 99"
+"""The first two digits of country codes with three."""
+_NOBODYS = "210 214 215 217 219 259 384 422 851 854 857 858 859 969 978 990 991 997 999"
+_COUNTRY_CODES = frozenset(_OF_ONE_OR_TWO.split())
+_COUNTRY_TENS = frozenset(_OF_THREE.split())
+_UNASSIGNED = frozenset(_NOBODYS.split())
 
 
 def is_international(digits: bytes) -> bool:

@@ -5,6 +5,7 @@ One detector serves all organizations with the same policy; keys for hashing are
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ _DETECTORS_KEPT = 256
 
 
 class Finding(NamedTuple):
-    """Characters `start` to `end` of a text are `value`, which `rule` found; `quote` must stand on both sides of what replaces it."""
+    """Characters `start` to `end` of a text are `value`, which `rule` found; `quote` goes on both sides of what replaces it."""
 
     start: int
     end: int
@@ -100,14 +101,24 @@ def _ranked(rank: int, level: int, finding: Finding) -> _Ranked:
 def _choose(found: list[_Ranked], tokens: list[tuple[int, int]]) -> list[Finding]:
     """The findings that stay: of two that overlap the first by rank, and none that is a part of a token or cuts one."""
     chosen: list[Finding] = []
+    tokens = sorted(tokens)
     for *_, finding in sorted(found):
-        start, end = finding.start, finding.end
-        beside = [other for other in tokens if other[0] < end and start < other[1]]
-        if any(start > low or end < high or (start, end) == (low, high) for low, high in beside):
+        if _spoils(tokens, finding.start, finding.end):
             continue
-        if all(end <= other.start or other.end <= start for other in chosen):
-            chosen.append(finding)
-    return sorted(chosen)
+        at = bisect_left(chosen, finding)
+        before_ends = at == 0 or chosen[at - 1].end <= finding.start
+        if before_ends and (at == len(chosen) or finding.end <= chosen[at].start):
+            chosen.insert(at, finding)
+    return chosen
+
+
+def _spoils(tokens: list[tuple[int, int]], start: int, end: int) -> bool:
+    """Whether a range is a token, lies in one or cuts one. Whole tokens with more around them may go."""
+    at = max(0, bisect_left(tokens, (start, start)) - 1)
+    if any(low < end and start < high and (low < start or high > end) for low, high in tokens[at : at + 2]):
+        return True
+    last = bisect_left(tokens, (end, end)) - 1
+    return (last >= 0 and tokens[last][1] > end) or (start, end) in tokens[at : at + 2]
 
 
 @lru_cache(maxsize=_DETECTORS_KEPT)

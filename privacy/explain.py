@@ -17,7 +17,7 @@ _DEPTH_MAX = 100
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """One value that would be replaced: by which rule, where (`logs[0].attributes.user.email`), a mask of it, what would be stored.
+    """One value that would be replaced: by which rule, where (`logs[0].attributes.email`), a mask of it, what would be stored.
 
     `after` is one value's replacement; the hashes of a dry run are made with its own key, so they are not the stored ones.
     """
@@ -63,7 +63,7 @@ class _Explainer:
             if not (isinstance(value, str) and TOKEN.fullmatch(value)):
                 yield self._explained(Finding(0, 0, "sensitive_key", _said(value)), shown)
         else:
-            yield from self.look(value, shown, key, depth + 1)
+            yield from self.look(value, shown, "" if findings else key, depth + 1)
 
     def _leaf(self, value: Any, path: str, name: str) -> Iterator[Explained]:
         # Exactly what a stored attribute goes through, with the name that it stands under.

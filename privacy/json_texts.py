@@ -1,7 +1,7 @@
 """One JSON text with findings -> the same text with them replaced, and every other byte as it was.
 
-The text is not decoded and encoded again: numbers keep their form, keys their order and repetitions, and depth costs nothing. Only
-strings and numbers that the prefilter points at are looked into.
+The text is not decoded and encoded again: numbers keep their form, keys their order and repetitions, and depth costs nothing.
+Only strings and numbers that the prefilter points at are looked into.
 """
 
 from __future__ import annotations

@@ -1,26 +1,40 @@
 """The name of a field -> whether its value is a secret, however the name is written: snake, kebab, camel, UPPER or dotted.
 
-A name is sensitive if it is, or ends with, one of these words: `db_password`, `x-api-key`, `clientSecret`. So `token_count`, `author`
-and `compass` are not.
+A name is sensitive if it is, or ends with, one of these words: `db_password`, `x-api-key`, `clientSecret`. So `token_count`,
+`author` and `compass` are not.
 """
 
 from __future__ import annotations
 
 import re
 
+from privacy.strategies import TOKEN
+
 _WORDS = (
-    "password passwords passwd passphrase passcode pwd pass secret secrets token authorization auth credential credentials cookie "
-    "cookies jwt bearer otp totp cvv cvc cvv2 ssn iban pin"
-).split()
+    "password passwords passwd passphrase passcode pwd pass secret secrets token authorization auth credential credentials "
+    "cookie cookies jwt bearer otp totp cvv cvc cvv2 ssn iban pin"
+)
 _PHRASES = (
     "api key|access key|secret key|private key|signing key|encryption key|account key|session key|master key|ssh key|auth key|"
     "shared key|connection string|card number|card num|credit card|social security number|password hash"
-).split("|")
-_ENDINGS = tuple(tuple(words.split()) for words in (*_WORDS, *_PHRASES))
+)
+_ENDINGS = tuple(tuple(words.split()) for words in (*_WORDS.split(), *_PHRASES.split("|")))
 _LONG_ENDINGS = (
-    "password", "passwords", "passwd", "passphrase", "passcode", "pwd", "secret", "secrets", "token", "authorization", "credential",
-    "credentials", "cookie", "cookies", *(phrase.replace(" ", "") for phrase in _PHRASES),
-)  # fmt: skip
+    *(
+        "password",
+        "passwords",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "pwd",
+        "secret",
+        "secrets",
+        "token",
+        "authorization",
+    ),
+    *("credential", "credentials", "cookie", "cookies"),
+    *_PHRASES.replace(" ", "").split("|"),
+)
 """Words that nothing else ends with, so that they count without a separator too: `dbpassword`, `APIKEY`."""
 
 _SEGMENT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
@@ -44,7 +58,7 @@ class KeyNames:
         if known is None:
             if len(self._known) >= _NAMES_KEPT:
                 self._known.clear()
-            known = self._known[name] = self._judge(name[-200:])
+            known = self._known[name] = self._judge(TOKEN.sub(" x ", name)[-200:])
         return known
 
     def _judge(self, name: str) -> bool:

@@ -32,7 +32,7 @@ Setting = Literal["off", "redact", "mask", "hash"]
 
 PATTERNS_MAX = 20
 PATTERN_LENGTH_MAX = 200
-PATTERN_INSTRUCTIONS_MAX = 2_000
+PATTERN_INSTRUCTIONS_MAX = 1_000
 KEYS_MAX = 100
 
 KeyName = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"[A-Za-z]")]
@@ -75,11 +75,11 @@ _DECODER = msgspec.json.Decoder(Policy)
 
 
 def read_policy(text: bytes | str) -> Policy:
-    """JSON text -> a policy. Raises `Refused` with `code` malformed_json or invalid_field and a path like `patterns[2].pattern`."""
+    """JSON text -> a policy. Raises `Refused`: malformed_json, or invalid_field with a path like `patterns[2].pattern`."""
     try:
         policy = _DECODER.decode(text)
     except msgspec.ValidationError as exc:
-        reason, path = reason_and_path(str(exc))
+        reason, path = reason_and_path(str(exc).replace("at `key` in `$", "at `$"))
         raise invalid_field(path, reason) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Refused(f"cannot read the policy: {exc}", code="malformed_json") from None
@@ -107,7 +107,7 @@ def check_policy(policy: Policy) -> None:
 
 
 def compile_pattern(pattern: str, path: str) -> Any:
-    """An extra pattern, compiled for text as UTF-8 bytes. Raises `Refused` if RE2 cannot take it or it would match nothing at all.
+    """An extra pattern, compiled. Raises `Refused` if RE2 cannot take it or it would match the empty text.
 
     RE2 works in time linear in the text; its bound on memory, and ours on instructions, keep the factor small: `(x{100}){10}`
     is short and yet a thousand states.

@@ -56,7 +56,7 @@ _ESCAPES = (
     r"|%(?:40|2[BbDdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9AaFf]|25[2-7])|[0-9]%(?:20|C2%A0|E2%80)[0-9]"
     rf"|[{_OTHER_DIGITS}]|[0-9][{_OTHER_JOINTS}][0-9]"
 )
-KEY_END = r"(?:\\{0,8}[\"']|%22)?[ \t\r\n]*(?:[=:]|%3[DdAa])"
+KEY_END = r"(?:\\{0,8}[\"']|%22)?(?:[ \t\r\n]|\\{1,8}[nrt])*(?:[=:]|%3[DdAa])"
 
 _OF_RULE = {
     "email": _EMAIL, "card": _NUMBER, "ssn": _SSN, "phone": _PHONE, "jwt": _JWT, "api_key": _CREDENTIALS,

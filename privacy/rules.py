@@ -1,7 +1,7 @@
 """The rules: a view of a text -> where in it each finds something.
 
-Candidates come from RE2, which has no backtracking, so that no text can make a rule slow. What RE2 cannot say, what stands beside a
-candidate and whether its check digits are right, is looked at after.
+Candidates come from RE2, which has no backtracking, so that no text can make a rule slow. What RE2 cannot say, what stands
+beside a candidate and whether its check digits are right, is looked at after.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Span = tuple[int, int]
 
 
 class Rule(NamedTuple):
-    """`find` says where in a shadow the rule finds something. It need not be asked about shadows in which `gate` matches nothing."""
+    """`find` says where in a shadow the rule finds something. It need not be asked where `gate` matches nothing."""
 
     find: Callable[[bytes], Iterator[Span]]
     gate: bytes
@@ -66,10 +66,10 @@ _LOCAL = bytes(_WORD) + b".%+-'&"
 _DOMAIN = re.compile(
     rb"(?:[0-9A-Za-z\x80-\xff][-0-9A-Za-z\x80-\xff]{0,62}\.)+(?:xn--[0-9A-Za-z-]{1,59}|[A-Za-z\x80-\xff]{2,63})"
 )
-"""The standard library's, three times as quick here as RE2; it looks at no more than 255 characters, and no two ways lead to a dot."""
+"""The standard library's, quicker here than RE2; it looks at no more than 255 characters, and one way leads to each dot."""
 _FILES = frozenset(
-    b"png jpg jpeg gif svg webp ico css js mjs cjs ts tsx jsx json map tgz gz tar html htm xml yml yaml txt log exe dll jar class "
-    b"service socket timer mount target slice local internal".split()
+    b"png jpg jpeg gif svg webp ico css js mjs cjs ts tsx jsx json map tgz gz tar html htm xml yml yaml txt log exe dll jar "
+    b"class service socket timer mount target slice local internal".split()
 )
 """Ends of names that look like a domain and are none: `logo@2x.png`, `getty@tty1.service`, `pkg@1.2.3.tgz`."""
 
@@ -172,7 +172,8 @@ def _digits(text: bytes) -> bytes:
 
 _INTERNATIONAL = compile_bytes(rb"\+[1-9](?:[ ().\-/]{0,3}[0-9]){7,14}")
 _US = compile_bytes(
-    rb"(?:1[ .-])?(?:\([2-9][0-9]{2}\)[ .-]?[0-9]{3}[ .-]?[0-9]{4}|[2-9][0-9]{2}-[0-9]{3}-[0-9]{4}|[2-9][0-9]{2}\.[0-9]{3}\.[0-9]{4})"
+    rb"(?:1[ .-])?(?:\([2-9][0-9]{2}\)[ .-]?[0-9]{3}[ .-]?[0-9]{4}|[2-9][0-9]{2}-[0-9]{3}-[0-9]{4}"
+    rb"|[2-9][0-9]{2}\.[0-9]{3}\.[0-9]{4})"
 )
 _NAMED = compile_bytes(
     rb"(?i:phone|mobile|cell|tel|fax|telephone|call|sms|whatsapp)(?i:[ _-]?(?:number|no|nr))?[^0-9A-Za-z+]{1,6}"
@@ -184,7 +185,7 @@ def find_phones(shadow: bytes) -> Iterator[Span]:
     """International numbers with a plus sign, US numbers as they are written; bare digits only behind a word for phone."""
     for match in _INTERNATIONAL.finditer(shadow):
         start, end = match.span()
-        if _at(shadow, start - 1) in _WORD or _at(shadow, start - 1) in b"+=/" and _at(shadow, start - 2) in b"+/=":
+        if _at(shadow, start - 1) in _WORD and not _escaped(shadow, start):
             continue
         end = _whole_groups(shadow, start, end)
         if is_international(_digits(shadow[start:end])) and not _in_number(shadow, start, end, b""):
@@ -222,10 +223,10 @@ def find_ibans(shadow: bytes) -> Iterator[Span]:
         length = IBAN_LENGTHS[shadow[start : start + 2].decode("latin-1")]
         end = _end_of(shadow, start, length)
         at = start + 1
-        if end and _at(shadow, start - 1) not in _WORD - _LOWER and _at(shadow, end) not in _WORD:
-            if is_iban(shadow[start:end].replace(b" ", b"").replace(b"-", b"")):
-                yield start, end
-                at = end
+        apart = _at(shadow, start - 1) not in _WORD - _LOWER and _at(shadow, end) not in _WORD
+        if end and apart and is_iban(shadow[start:end].replace(b" ", b"").replace(b"-", b"")):
+            yield start, end
+            at = end
 
 
 _LOWER = frozenset(b"abcdefghijklmnopqrstuvwxyz_")
@@ -266,7 +267,7 @@ _BASIC = compile_bytes(rb"(?i:basic)[ \t]+([0-9A-Za-z+/_-]{6,}={0,2})")
 _PRIVATE = compile_bytes(
     rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.)*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\z)"
 )
-_URL_PASSWORD = compile_bytes(rb"://[^\s/:@\"'<>\x00-\x20]{0,128}:([^\s/@\"'<>\x00-\x20]{1,256})@")
+_URL_PASSWORD = compile_bytes(rb"://[^\s/:@\"'<>\x00-\x20]*:([^\s/@\"'<>\x00-\x20]+)@")
 
 
 def find_api_keys(shadow: bytes) -> Iterator[Span]:
@@ -361,13 +362,17 @@ def _is_ip(text: bytes) -> bool:
 
 
 BUILT_IN: dict[str, Rule] = {
-    "url_password": Rule(find_url_passwords, rb"://[^/@]{0,400}@"),
+    "url_password": Rule(find_url_passwords, rb"://[^/@]*:[^/@]+@"),
     "jwt": Rule(find_jwts, rb"eyJ[0-9A-Za-z_-]{8}"),
     "api_key": Rule(find_api_keys, API_KEYS + rb"|(?i:bearer|basic)[ \t]|-----BEGIN "),
     "email": Rule(find_emails, rb"@[0-9A-Za-z\x80-\xff]"),
     "iban": Rule(find_ibans, b"(?:" + _COUNTRIES + rb")[0-9]{2}(?:[ -]?[0-9A-Z]){11}"),
     "card": Rule(find_cards, rb"[2-6](?:[ .\-+_]{0,2}[0-9]){12}"),
     "ssn": Rule(find_ssns, rb"[0-9]{3}-[0-9]{2}-[0-9]{4}|(?i:ssn|social security)"),
-    "phone": Rule(find_phones, rb"\+[1-9]|[2-9][0-9]{2}[-.)]|(?i:phone|mobile|cell|tel|fax|call|sms|whatsapp)"),
+    "phone": Rule(
+        find_phones,
+        rb"\+[1-9][0-9 ().\-/]{7}|[2-9][0-9]{2}(?:-[0-9]{3}-|\.[0-9]{3}\.|\)[ .-]?[0-9]{3}[ .-]?)[0-9]{4}"
+        rb"|(?i:phone|mobile|cell|tel|fax|call|sms|whatsapp)(?i:[ _-]?(?:number|no|nr))?[^0-9A-Za-z+]{1,6}[(0-9]",
+    ),
     "ip": Rule(find_ips, rb"[0-9]\.[0-9]{1,3}\.[0-9]|:[0-9A-Fa-f]{0,4}:"),
 }

@@ -1,7 +1,7 @@
 """Columns of a batch -> the same columns without what the organization's policy names, and how many of what was found.
 
-A column is joined and searched once; only the texts with hits are looked into. A column without findings comes back as the very same
-list, a text without as the very same text.
+A column is joined and searched once; only the texts with hits are looked into. A column without findings comes back as the very
+same list, a text without as the very same text.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Hit(NamedTuple):
 class Scrubber:
     """Scrubs for one organization. Cheap to make: what a policy compiles to is shared by all who have it.
 
-    `hash_key` is the organization's, at least 16 bytes; only the strategy hash uses it. `counts` adds up what was replaced by rule
-    since `take_counts`.
+    `hash_key` is the organization's, at least 16 bytes; only the strategy hash uses it. `counts` adds up what was replaced, by
+    rule, since `take_counts`.
     """
 
     def __init__(self, policy: Policy, hash_key: bytes) -> None:
@@ -92,7 +92,7 @@ class Scrubber:
         return column if new is None else new
 
     def labels(self, sets: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-        """Label sets of metrics; names stay. A clean column comes back as it is, a clean set too. Call once a series, not a point."""
+        """Label sets of metrics; names stay, and what is clean comes back as it is. Call once a series, not once a point."""
         values = [value for labels in sets for value in labels.values()]
         scrubbed = iter(self.texts(values))
         new: list[Mapping[str, str]] = []
@@ -106,8 +106,12 @@ class Scrubber:
             return scrubbed
         return self._replace(Finding(0, 0, "sensitive_key", value))
 
+    def count_hits(self, column: Sequence[Text], *, every: bool = False) -> int:
+        """How many texts of a column the prefilter points at, for benchmarks; `every`: looking for every place, as JSON needs."""
+        return sum(1 for _ in self._hits(column, every=every))
+
     def find_in_json(self, text: bytes) -> list[Finding]:
-        """What `json_texts` would replace in one JSON text, not counted. Places are within strings, so only rule and value mean much."""
+        """What `json_texts` would replace in one JSON text, not counted; places are those in its strings."""
         findings: list[Finding] = []
 
         def keep(finding: Finding) -> str:

@@ -1,8 +1,8 @@
 """A found value -> what is stored instead: a token that names the rule, a mask that keeps a little, or a keyed hash.
 
 All three have one form, `[KIND:rule...]`, so that what was scrubbed once is recognized and left alone. A hash is made with the
-organization's key, of the value in its plain form (a card without spaces, an e-mail in lower case): the same value gives the same token
-everywhere in one organization, and joins keep working; another organization's tokens say nothing about it.
+organization's key, of the value in its plain form (a card without spaces, an e-mail in lower case): the same value gives the same
+token everywhere in one organization, and joins keep working; another organization's tokens say nothing about it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Text -> what it says once escapes are read, one byte a character, each with its place in the text.
 
-A value may hide behind escapes, once or several times: `a\u0040b.com` in JSON inside a log line, `a%40b.com` in a URL, `\n4111...`
-where the `n` is no letter; and behind full-width digits or a no-break space. Rules look at every view, and what they find is cut
-out of the text itself.
+A value may hide behind escapes, once or several times: `a\u0040b.com` in JSON inside a log line, `a%40b.com` in a URL,
+`\n4111...` where the `n` is no letter; and behind full-width digits or a no-break space. Rules look at every view, and what
+they find is cut out of the text itself.
 """
 
 from __future__ import annotations

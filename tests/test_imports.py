@@ -1,4 +1,4 @@
-"""Imports go one way: topics <- privacy (for query and agents alone), topics <- tables <- storage <- web <- monitors, query, gateway, agents <- aegis."""
+"""Imports go one way: topics <- tables <- storage <- web <- monitors, query, gateway, agents <- aegis; topics <- privacy."""
 
 from __future__ import annotations
 

@@ -95,10 +95,8 @@ def test_precision_and_recall(capsys: pytest.CaptureFixture[str]) -> None:
     for case in CASES:
         out, counts = case.scrubbed()
         should = Counter(case.rules)
-        if counts == should and out != case.wanted:
-            matched = Counter[str]()  # Only part of a value was found: found, and not right.
-        else:
-            matched = should & counts
+        # As many as there are and yet another text: only a part of a value was found, which is not right.
+        matched = Counter[str]() if counts == should and out != case.wanted else should & counts
         wanted += should
         found += counts
         right += matched
