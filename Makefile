@@ -20,9 +20,10 @@ check: $(INSTALLED)  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 
-bench: $(INSTALLED)  ## CPU microseconds a log, per process, and a message on the transport
+bench: $(INSTALLED)  ## CPU microseconds a log, per process; a message on the transport; scrubbing
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 	@$(BIN)/python -m benchmarks.transport
+	@$(BIN)/python -m benchmarks.scrubbing
 
 chaos: $(INSTALLED)  ## attack the transport for three minutes, then kill processes of whole instances, and count
 	@$(BIN)/python -m pytest -s tests/chaos --chaos-seconds 180 $(ARGS)

@@ -1,7 +1,7 @@
 """What does scrubbing cost a log? CPU microseconds for each stage, on the shared workload in batches of 1000.
 
-Stages add up to what the normalizer pays for messages and attributes: joining a column, searching it (the prefilter), looking into the
-records that it points at. The last rows are columns in which every record holds something, and texts made to be slow.
+Stages add up to what the normalizer pays for messages and attributes: joining a column, searching it (the prefilter), looking
+into the records that it points at. The second table is texts made to be slow.
 """
 
 from __future__ import annotations

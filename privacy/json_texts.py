@@ -25,6 +25,9 @@ _EMPTY = re.compile(rb"\s*[\[{]\s*[\]}]")
 _PHONE_KEY = re.compile(r"(?i)(?:phone|mobile|cell|tel|fax|telephone|sms|whatsapp)(?:[ _-]?(?:number|no|nr))?\Z")
 _BARE_PHONE = re.compile(r"\+?[0-9][0-9 ().-]{8,18}")
 _EXPONENT_MAX = 30
+_PASSES_MAX = 8
+_APART = " \t\r\n,;\"'<>|=&"
+"""Next to a value these hide nothing."""
 
 Edit = tuple[int, int, bytes]
 
@@ -63,11 +66,12 @@ class JsonScrubber:
 
     def _scrub_string(self, body: bytes, start: int, is_phone: bool, edits: list[Edit]) -> None:
         text = body.decode()
-        findings = self._detector.find(text, in_json="\\" in text)
-        if not findings and is_phone and self._detector.looks_for("phone") and _BARE_PHONE.fullmatch(text):
-            findings = [Finding(0, len(text), "phone", text)]
-        if findings:
-            edits.append((start + 1, start + 1 + len(body), apply_findings(text, findings, self._replace).encode()))
+        if is_phone and self._detector.looks_for("phone") and _BARE_PHONE.fullmatch(text):
+            new = self._replace(Finding(0, len(text), "phone", text))
+        else:
+            new = scrub_text(text, self._detector, self._replace, in_json="\\" in text)
+        if new is not text:
+            edits.append((start + 1, start + 1 + len(body), new.encode()))
 
     def _scrub_number(self, number: bytes, start: int, is_phone: bool, edits: list[Edit]) -> None:
         digits = _whole_number(number)
@@ -91,6 +95,26 @@ class JsonScrubber:
             return end
         edits.append((at, end, b'"' + self._replace(Finding(0, 0, "sensitive_key", said)).encode() + b'"'))
         return end
+
+
+def scrub_text(text: str, detector: Detector, replace: Replace, *, in_json: bool = False) -> str:
+    """The text with what `detector` finds replaced; `text` itself if that is nothing. `in_json`: as for `Detector.find`.
+
+    What stood right beside a value may have hidden another (`bob@example.com+49...`), so then the rest is looked at again.
+    """
+    for _ in range(_PASSES_MAX):
+        findings = detector.find(text, in_json=in_json)
+        if not findings:
+            break
+        crowded = any(
+            text[max(0, finding.start - 1) : finding.start].strip(_APART)
+            or text[finding.end : finding.end + 1].strip(_APART)
+            for finding in findings
+        )
+        text = apply_findings(text, findings, replace)
+        if not crowded:
+            break
+    return text
 
 
 def value_end(text: bytes, at: int) -> int:

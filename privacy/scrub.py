@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
 from privacy.detector import Finding, detector_of
-from privacy.json_texts import JsonScrubber, apply_findings
+from privacy.json_texts import JsonScrubber, scrub_text
 from privacy.policy import Policy, Strategy
 from privacy.prefilter import SEPARATOR
 from privacy.strategies import HASH_KEY_BYTES_MIN, TOKEN, URL_PASSWORD, replace
@@ -74,8 +74,7 @@ class Scrubber:
 
     def text(self, text: str) -> str:
         """One text, looked into without the prefilter."""
-        findings = self.detector.find(text)
-        return apply_findings(text, findings, self._replace) if findings else text
+        return scrub_text(text, self.detector, self._replace)
 
     def json_texts(self, column: Sequence[Text]) -> Sequence[Text]:
         """Valid JSON texts, as str or as UTF-8 bytes: attributes, labels, events. Stays valid; None stays None."""

@@ -39,9 +39,12 @@ def tokens_in(text: str) -> list[tuple[int, int]]:
 
 def replace(strategy: Strategy, rule: str, value: str, key: bytes) -> str:
     """What is stored for `value`, which `rule` found. `key` is the organization's; only hash uses it."""
+    if not value.isascii():
+        # Of a character beyond the first plane JSON escapes make two halves.
+        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if strategy == "hash":
         plain = normal_form(rule, value)
-        digest = hmac.digest(key, f"{rule}\0{plain}".encode("utf-8", "surrogatepass"), "sha256").hex()
+        digest = hmac.digest(key, f"{rule}\0{plain}".encode(), "sha256").hex()
         return f"[HASH:{rule}:{digest[:_HASH_DIGITS]}]"
     if strategy == "mask":
         return f"[MASKED:{rule}:{_mask(rule, value)}]"

@@ -22,7 +22,7 @@ _SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " "}
 
 
 def _plain_characters() -> dict[int, str]:
-    """Digits of every script, full-width forms, dashes and spaces -> the ASCII character that they stand for."""
+    """Digits of every script, full-width forms, dashes and spaces -> the ASCII character that they stand for; signs -> SIGN."""
     plain: dict[int, str] = {}
     for code in range(0x80, 0x20000):
         digit = unicodedata.decimal(chr(code), None)
@@ -31,18 +31,23 @@ def _plain_characters() -> dict[int, str]:
     plain |= {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
     plain |= dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE63), "-")
     plain |= dict.fromkeys((0xA0, 0xAD, 0x1680, *range(0x2000, 0x2010), 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF), " ")
+    plain |= {code: "\x7f" for code in range(0x80, 0x100) if code not in plain and not chr(code).isalpha()}
     return plain | {0xFE6B: "@"}
 
 
 PLAIN = _plain_characters()
 
-OTHER = 0xFF
-"""Stands for any character that has no byte of its own: a letter, to all rules."""
+LETTER, SIGN = 0xFF, 0x7F
+"""Stand for a character that has no byte of its own: a letter to all rules, or a sign (an emoji, a quotation mark) to none."""
 
 
 def _other(exc: UnicodeError) -> tuple[bytes, int]:
     assert isinstance(exc, UnicodeEncodeError)
-    return bytes([OTHER]) * (exc.end - exc.start), exc.end
+    return bytes(LETTER if _is_letter(c) else SIGN for c in exc.object[exc.start : exc.end]), exc.end
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character)[0] == "M"
 
 
 codecs.register_error("privacy.views", _other)

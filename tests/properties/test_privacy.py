@@ -79,7 +79,7 @@ def said(text: str) -> str:
     return "\n".join(parts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_planted_value_survives(data: st.DataObject) -> None:
     value = data.draw(st.sampled_from(VALUES))
@@ -93,7 +93,7 @@ def test_no_planted_value_survives(data: st.DataObject) -> None:
         assert value not in said(out)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_value_of_a_sensitive_key_survives(data: st.DataObject) -> None:
     key = data.draw(escaped(data.draw(st.sampled_from(KEYS))))

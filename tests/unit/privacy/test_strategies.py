@@ -61,6 +61,13 @@ def test_hashes_join_within_an_organization_and_in_no_other() -> None:
     assert scrub("eve@example.com", "hash") != scrub(text, "hash")
 
 
+def test_an_escaped_character_hashes_like_itself() -> None:
+    [plain, escaped] = Scrubber(Policy(strategy="hash"), KEY).json_texts(
+        ['{"pin":"\U0001f600"}', r'{"pin":"\ud83d\ude00"}']
+    )
+    assert plain == escaped
+
+
 def test_a_hash_key_is_long_enough() -> None:
     with pytest.raises(ValueError, match="at least 16 bytes"):
         Scrubber(DEFAULT_POLICY, b"short")
