@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := aegis agents gateway privacy query storage tables topics web
+TIMESCALE := tests/timescale/node_modules/.installed
 ARGS ?=
 
 .PHONY: up test check bench chaos demo format lock clean
@@ -12,7 +13,7 @@ ARGS ?=
 up: $(INSTALLED)  ## start everything in the foreground; Ctrl-C stops it
 	@$(BIN)/aegis up $(ARGS)
 
-test: $(INSTALLED)  ## every test, on real parts
+test: $(INSTALLED) $(TIMESCALE)  ## every test, on real parts
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED)  ## ruff and mypy --strict
@@ -20,12 +21,13 @@ check: $(INSTALLED)  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 
-bench: $(INSTALLED)  ## CPU microseconds a log, per process; a message on the transport; scrubbing
+bench: $(INSTALLED) $(TIMESCALE)  ## CPU microseconds a log, per process; a message on the transport; stores; scrubbing
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 	@$(BIN)/python -m benchmarks.transport
+	@$(BIN)/python -m benchmarks.metric_store
 	@$(BIN)/python -m benchmarks.scrubbing
 
-chaos: $(INSTALLED)  ## attack the transport for three minutes, then kill processes of whole instances, and count
+chaos: $(INSTALLED)  ## attack transport, gateways and stores for three minutes each, then kill processes of whole instances; count
 	@$(BIN)/python -m pytest -s tests/chaos --chaos-seconds 180 $(ARGS)
 	@$(BIN)/python -m pytest tests/acceptance -k "kill or killed or crash"
 
@@ -41,6 +43,11 @@ lock:  ## pin again what pyproject.toml asks for; needs uv
 
 clean:  ## remove what the targets above made, except data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+# The real TimescaleDB, for tests. Without Node they are skipped (and fail under CI).
+$(TIMESCALE): tests/timescale/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/timescale && npm ci --silent && touch node_modules/.installed; \
+	else echo "tests on the real TimescaleDB are skipped: there is no Node on this machine"; fi
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cannot install: Python 3.11 or newer is needed, set PYTHON=")'

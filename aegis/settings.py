@@ -75,8 +75,8 @@ class Settings(BaseSettings):
     database_listen_url: SecretStr | None = Field(
         None, description="the same for LISTEN, which needs a direct connection; by default DATABASE_URL"
     )
-    database_statement_cache: Literal["on", "off"] = Field(
-        "on", description="`off` when DATABASE_URL leads through pgbouncer in transaction mode"
+    database_statement_cache: bool = Field(
+        True, description="`false` when DATABASE_URL leads through pgbouncer in transaction mode"
     )
     clickhouse_host: str = Field(
         "127.0.0.1", validation_alias=_named("CLICKHOUSE_HOST"), description="ClickHouse host, or http://host:port"
@@ -141,6 +141,16 @@ class Settings(BaseSettings):
         "", description="addresses or networks, by commas, whose X-Forwarded-For says who the client is"
     )
     gateway_processes: int = Field(1, ge=1, le=64, description="processes that one `aegis gateway` runs, on one port")
+    gateway_own_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        3100,
+        description="with several processes: each serves its own /health and /metrics, on the ports from this one on",
+    )
+    drain_s: float = Field(
+        0.5,
+        ge=0.0,
+        le=120.0,
+        description="how long a gateway that is told to stop goes on taking requests while /ready says 503 already",
+    )
     stream_bytes_max: int = Field(
         256 << 20, ge=1 << 20, description="bytes that may wait on one topic before the gateway answers 503"
     )
@@ -194,7 +204,7 @@ class Settings(BaseSettings):
     @property
     def statement_cache_size(self) -> int:
         """Prepared statements that a pooled connection to the control plane keeps."""
-        return 100 if self.database_statement_cache == "on" else 0
+        return 100 if self.database_statement_cache else 0
 
     @property
     def transport_url(self) -> str:

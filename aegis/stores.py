@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from aegis.access import opened_control_plane
 from aegis.settings import Settings
-from aegis.wiring import opened_clickhouse
+from aegis.wiring import opened_clickhouse, timescale_address
 from storage.clickhouse_inventory import clickhouse_inventory
 from storage.clickhouse_retention import apply_clickhouse_retention
 from storage.inventory import OrganizationFacts, TableFacts
@@ -14,14 +12,6 @@ from storage.metrics_retention import apply_metrics_retention
 from storage.postgres_inventory import postgres_inventory
 from storage.retention import Removed
 from topics.errors import Refused
-
-
-def metrics_dsn(settings: Settings) -> str:
-    """Where metrics are, for asyncpg, password included."""
-    password = settings.timescale_password.get_secret_value()
-    login = quote(settings.timescale_user, safe="") + (f":{quote(password, safe='')}" if password else "")
-    host = f"[{settings.timescale_host}]" if ":" in settings.timescale_host else settings.timescale_host
-    return f"postgresql://{login}@{host}:{settings.timescale_port}/{quote(settings.timescale_database, safe='')}"
 
 
 async def look_at_stores(
@@ -37,7 +27,7 @@ async def look_at_stores(
     # A set, because the two may be one database under two addresses.
     parts = {(each.store, each.table, each.organization_id): each for each in organizations}
     for store, dsn in (
-        ("metrics", metrics_dsn(settings)),
+        ("metrics", timescale_address(settings).dsn),
         ("control_plane", settings.database_url.get_secret_value()),
     ):
         its_tables, its_parts = await postgres_inventory(dsn, by_organization=by_organization)
@@ -61,7 +51,7 @@ async def apply_retention(settings: Settings) -> list[Removed]:
         )
     async with opened_clickhouse(settings) as clickhouse:
         removed = await apply_clickhouse_retention(clickhouse)
-    return removed + await apply_metrics_retention(metrics_dsn(settings))
+    return removed + await apply_metrics_retention(timescale_address(settings).dsn)
 
 
 async def organization_names(settings: Settings) -> dict[str, str]:

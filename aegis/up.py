@@ -34,12 +34,14 @@ from aegis.settings import Settings, as_environment, environment
 from aegis.supervision.lock import lock_data_dir
 from aegis.supervision.spec import Event, ProcessSpec
 from aegis.supervision.supervisor import Supervisor
-from aegis.wiring import migrate_all
+from aegis.wiring import migrate_all, timescale_address
+from storage.metrics_retention import apply_metrics_retention
 from storage.scope import OrgScope
-from topics.errors import Refused
+from topics.errors import AegisError, Refused
 from web.serving import reachable, stop_on_signals
 
 POSTGRES_PORT = 5432
+RETENTION_EVERY_S = 6 * 3600
 TOKEN_LIFETIME_S = 365 * 24 * 3600
 _COLOURS = {"ready": "green", "ended": "yellow", "failed": "red", "leftover": "yellow", "stopped": "dim"}
 
@@ -68,12 +70,27 @@ async def run_up(settings: Settings, *, port_is_fixed: bool, json: bool) -> None
             say(
                 f"started in {time.monotonic() - begin:.1f} s; logs are in {data_dir / 'logs'}; Ctrl-C stops everything"
             )
+            retention = asyncio.create_task(_keep_applying_retention(instance))
             await stopping
+            retention.cancel()
             say("stopping")
         finally:
             await supervisor.stop()
             remove_instance_file(data_dir)
     say("stopped")
+
+
+async def _keep_applying_retention(settings: Settings) -> None:
+    """The embedded PostgreSQL has no background jobs that delete old samples, as TimescaleDB has, so it is done from here."""
+    while settings.retention == "on":
+        try:
+            removed = await apply_metrics_retention(timescale_address(settings).dsn)
+        except AegisError as exc:
+            say(f"[yellow]{escape(str(exc))}; trying again in {RETENTION_EVERY_S // 3600} hours[/]")
+        else:
+            for each in removed:
+                say(f"removed {each.count} {each.unit} of {each.table} that are past their retention")
+        await asyncio.sleep(RETENTION_EVERY_S)
 
 
 async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple[Settings, Development]:
@@ -85,6 +102,7 @@ async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple
         "host": settings.host,
         "port": port,
         "worker_port": free_port(settings.worker_port, settings.host),
+        "gateway_own_port": _own_port(settings),
         "jwt_secret": settings.jwt_secret or _made_secret(data_dir / "jwt.secret"),
         "master_key": settings.master_key or _made_secret(data_dir / "master.key"),
     }
@@ -154,7 +172,7 @@ def _own_processes(settings: Settings, env: dict[str, str], *, after: tuple[str,
             env=env,
             after=after,
             ready=_is_ready(f"http://{reachable(settings.host)}:{port}/ready", name),
-            stop_timeout_s=30.0,
+            stop_timeout_s=settings.drain_s + 40.0,  # More than a pool gives its own.
             ready_timeout_s=60.0,
         )
 
@@ -189,6 +207,12 @@ def _http_port(settings: Settings, fixed: bool) -> int:
                 code="bad_setting",
             ) from exc
     return settings.port
+
+
+def _own_port(settings: Settings) -> int:
+    """Where the gateway's processes serve each on its own; looked for only when there are several."""
+    several = settings.gateway_processes > 1
+    return free_port(settings.gateway_own_port, settings.host) if several else settings.gateway_own_port
 
 
 def _made_secret(path: Path) -> SecretStr:

@@ -15,14 +15,20 @@ from aegis.client import sign
 
 
 async def send_bodies(
-    url: str, bodies: Sequence[tuple[bytes, int]], *, org_key: str, secret: str, connections: int
+    url: str,
+    bodies: Sequence[tuple[bytes, int]],
+    *,
+    org_key: str,
+    secret: str,
+    connections: int,
+    path: str = "/v1/logs",
 ) -> Counter[int]:
-    """Send every body to /v1/logs over `connections` connections; how often each status was answered.
+    """Send every body to `path` over `connections` connections; how often each status was answered.
 
     Requests are signed before the first is sent, so all must be sent within the gateway's timestamp window.
     """
     place = urlsplit(url)
-    requests = iter([_request(place.netloc, body, org_key, secret) for body, _ in bodies])
+    requests = iter([_request(place.netloc, path, body, org_key, secret) for body, _ in bodies])
     loop = asyncio.get_running_loop()
     statuses: Counter[int] = Counter()
     senders = [
@@ -35,9 +41,9 @@ async def send_bodies(
     return statuses
 
 
-def _request(host: str, body: bytes, org_key: str, secret: str) -> bytes:
+def _request(host: str, path: str, body: bytes, org_key: str, secret: str) -> bytes:
     headers = sign(body, org_key=org_key, secret=secret, timestamp_ms=int(time.time() * 1000))
-    lines = [f"POST /v1/logs HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n"]
+    lines = [f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
     return "".join([*lines, "\r\n"]).encode() + body
 

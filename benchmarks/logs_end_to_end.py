@@ -43,8 +43,8 @@ def main() -> None:
 async def _run(instance: MeasuredInstance, logs: int, requests: int) -> list[tuple[str, float, float]]:
     now_ns = time.time_ns()
     warm = log_bodies(20_000, batch=1000, seed=1, start_ns=now_ns - 7200 * 10**9)
-    await _send(instance, warm, senders=2)
-    await _stored(instance, 20_000)
+    await send(instance, warm, senders=2)
+    await wait_until_stored(instance, 20_000)
     big = log_bodies(logs, batch=1000, start_ns=now_ns - 3600 * 10**9)
     big_us = await _measure(instance, big, 20_000 + logs, senders=4, units=logs)
     small = log_bodies(requests, batch=1, seed=2, start_ns=now_ns - 3600 * 10**9)
@@ -59,14 +59,14 @@ async def _measure(
     instance: MeasuredInstance, bodies: list[tuple[bytes, int]], total: int, *, senders: int, units: int
 ) -> dict[str, float]:
     """CPU microseconds a unit by process, until all is stored and merges have settled."""
-    blocks_before = await _counter(instance, "aegis_store_blocks_total")
+    blocks_before = await read_counter(instance, "aegis_store_blocks_total")
     before = instance.cpu_s()
-    begin = time.perf_counter()
-    await _send(instance, bodies, senders=senders)
-    sent = time.perf_counter()
-    await _stored(instance, total)
-    stored = time.perf_counter()
-    blocks = await _counter(instance, "aegis_store_blocks_total") - blocks_before
+    begin = time.perfread_counter()
+    await send(instance, bodies, senders=senders)
+    sent = time.perfread_counter()
+    await wait_until_stored(instance, total)
+    stored = time.perfread_counter()
+    blocks = await read_counter(instance, "aegis_store_blocks_total") - blocks_before
     print(
         f"{units} records sent in {sent - begin:.1f} s, all stored {stored - sent:.2f} s later, "
         f"{units / max(blocks, 1):,.0f} rows a block"
@@ -76,24 +76,27 @@ async def _measure(
     return {name: (after[name] - before[name]) / units * 1e6 for name in before}
 
 
-async def _send(instance: MeasuredInstance, bodies: list[tuple[bytes, int]], *, senders: int) -> None:
+async def send(
+    instance: MeasuredInstance, bodies: list[tuple[bytes, int]], *, senders: int, path: str = "/v1/logs"
+) -> None:
+    """Send bodies over `senders` connections; every one must be accepted."""
     statuses = await send_bodies(
-        instance.url, bodies, org_key=instance.org_key, secret=instance.secret, connections=senders
+        instance.url, bodies, org_key=instance.org_key, secret=instance.secret, connections=senders, path=path
     )
     if statuses != {202: len(bodies)}:
         raise SystemExit(f"not every request was accepted: {dict(statuses)}")
 
 
-async def _stored(instance: MeasuredInstance, total: int) -> None:
+async def wait_until_stored(instance: MeasuredInstance, total: int) -> None:
     """Return when the store holds `total` records; asks the worker, whose counter costs the store nothing."""
     deadline = time.monotonic() + 120
-    while await _counter(instance, "aegis_store_rows_total") < total:
+    while await read_counter(instance, "aegis_store_rows_total") < total:
         if time.monotonic() > deadline:
             raise SystemExit(f"only a part of {total} records was stored within 120 s")
         await asyncio.sleep(0.05)
 
 
-async def _counter(instance: MeasuredInstance, name: str) -> float:
+async def read_counter(instance: MeasuredInstance, name: str) -> float:
     """The sum of one of the worker's counters."""
     async with httpx.AsyncClient() as http:
         lines = (await http.get(f"{instance.worker_url}/metrics")).text.splitlines()

@@ -14,7 +14,7 @@ CREATE TABLE logs
     `attributes` String CODEC(ZSTD(1)),
     `received_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `retention_days` UInt16 CODEC(ZSTD(1)),
-    `attributes_map` Map(LowCardinality(String), String) MATERIALIZED JSONExtract(attributes, 'Map(LowCardinality(String), String)') CODEC(ZSTD(1)),
+    `attributes_map` Map(LowCardinality(String), String) ALIAS JSONExtract(attributes, 'Map(LowCardinality(String), String)'),
     INDEX trace_id_bloom trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX message_ngrams lower(message) TYPE ngrambf_v1(3, 16384, 1, 0) GRANULARITY 1,
     INDEX service_bloom service TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -24,7 +24,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(received_at)
 ORDER BY (org_id, ts, record_id)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_at) + toIntervalDay(retention_days))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, index_granularity = 8192;
+SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, index_granularity = 8192, min_parts_to_merge_at_once = 10;
 
 CREATE TABLE logs_hourly
 (
@@ -41,7 +41,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(received_on)
 ORDER BY (org_id, hour, service, level, received_on, retention_days)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_on, 'UTC') + toIntervalDay(retention_days + 1))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, index_granularity = 8192;
+SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, min_parts_to_merge_at_once = 10, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW logs_hourly_view TO logs_hourly
 (
@@ -111,7 +111,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(received_at)
 ORDER BY (org_id, ts, record_id)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_at) + toIntervalDay(retention_days))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, index_granularity = 8192;
+SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, min_parts_to_merge_at_once = 10, index_granularity = 8192;
 
 CREATE TABLE rum_hourly
 (
@@ -132,7 +132,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(received_on)
 ORDER BY (org_id, hour, type, page_path, name, received_on, retention_days)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_on, 'UTC') + toIntervalDay(retention_days + 1))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, index_granularity = 8192;
+SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, min_parts_to_merge_at_once = 10, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW rum_hourly_view TO rum_hourly
 (
@@ -202,7 +202,7 @@ CREATE TABLE spans
     `links` String CODEC(ZSTD(1)),
     `received_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `retention_days` UInt16 CODEC(ZSTD(1)),
-    `attributes_map` Map(LowCardinality(String), String) MATERIALIZED JSONExtract(attributes, 'Map(LowCardinality(String), String)') CODEC(ZSTD(1)),
+    `attributes_map` Map(LowCardinality(String), String) ALIAS JSONExtract(attributes, 'Map(LowCardinality(String), String)'),
     INDEX trace_id_bloom trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX service_bloom service TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX operation_bloom operation TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -213,7 +213,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(received_at)
 ORDER BY (org_id, ts, record_id)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_at) + toIntervalDay(retention_days))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, index_granularity = 8192;
+SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, min_parts_to_merge_at_once = 10, index_granularity = 8192;
 
 CREATE TABLE spans_hourly
 (
@@ -235,7 +235,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(received_on)
 ORDER BY (org_id, hour, service, operation, kind, received_on, retention_days)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_on, 'UTC') + toIntervalDay(retention_days + 1))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, index_granularity = 8192;
+SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, min_parts_to_merge_at_once = 10, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW spans_hourly_view TO spans_hourly
 (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from topics.content_encoding import ENCODINGS, IDENTITY, unsupported_encoding
@@ -10,7 +11,8 @@ from web.request_body import body_too_large
 
 IDEMPOTENCY_KEY_BYTES_MAX = 255
 
-_ENCODINGS = {name.encode(): name for name in ENCODINGS} | {b"": IDENTITY, b"x-gzip": "gzip"}
+_ENCODINGS = {name.encode(): name for name in ENCODINGS} | {b"x-gzip": "gzip"}
+_IDEMPOTENCY_KEY = re.compile(rb"[!-~]{1,%d}" % IDEMPOTENCY_KEY_BYTES_MAX)
 
 
 @dataclass(slots=True)
@@ -68,9 +70,9 @@ def read_head(headers: list[tuple[bytes, bytes]], *, content_type: bytes, body_b
 
 
 def _idempotency_key(value: bytes) -> bytes:
-    if not 1 <= len(value) <= IDEMPOTENCY_KEY_BYTES_MAX:
+    if _IDEMPOTENCY_KEY.fullmatch(value) is None:
         raise Refused(
-            f"cannot accept: x-idempotency-key has {len(value)} bytes, it must have 1 to {IDEMPOTENCY_KEY_BYTES_MAX}",
+            f"cannot accept: x-idempotency-key must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters",
             code="malformed_request",
             path="x-idempotency-key",
         )

@@ -30,10 +30,10 @@ class Assigned(NamedTuple):
 class Assignments:
     """Finds values of sensitive names in views."""
 
-    def __init__(self, names: KeyNames) -> None:
+    def __init__(self, names: KeyNames, memory_bytes: int) -> None:
         self._names = names
         ends = names.search_pattern().encode("latin-1", "privacy.views")
-        self._search = compile_bytes(b"(" + ends + rb")(?:([\"'])[ \t\r\n]*|[ \t]*)(=>|:=|=|:)[ \t]*")
+        self._search = compile_bytes(b"(" + ends + rb")(?:([\"'])[ \t\r\n]*|[ \t]*)(=>|:=|=|:)[ \t]*", memory_bytes)
         self.gate = ends + rb"(?:[\"'][ \t\r\n]*|[ \t]*)[=:]"
 
     def find(self, view: View) -> Iterator[Assigned]:

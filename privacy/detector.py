@@ -14,13 +14,14 @@ import re2
 from privacy.assignments import Assignments
 from privacy.key_names import KeyNames
 from privacy.policy import RULES, Policy, compile_pattern, policy_text, read_policy
-from privacy.prefilter import compile_prefilter
+from privacy.prefilter import compile_prefilter, memory_for
 from privacy.rules import BUILT_IN, latin1
 from privacy.strategies import tokens_in
 from privacy.views import View, views_of
+from topics.errors import Refused
 
 _OF_LETTERS = {"email", "api_key", "url_password"}
-_DETECTORS_KEPT = 256
+_DETECTORS_KEPT = 64
 
 
 class Finding(NamedTuple):
@@ -43,12 +44,17 @@ class Detector:
         self.policy = policy
         self.names = KeyNames(policy.keys, policy.keep_keys)
         self.prefilter = compile_prefilter(policy, self.names)
-        self._assignments = Assignments(self.names)
+        self._assignments = Assignments(self.names, memory_for(policy))
         self._rules = [(rule, BUILT_IN[rule].find) for rule in RULES if rule in BUILT_IN and self.looks_for(rule)]
-        self._gates = re2.Set.SearchSet(latin1())
+        self._gates = re2.Set.SearchSet(latin1(memory_for(policy)))
         for gate in (self._assignments.gate, *(BUILT_IN[rule].gate for rule, _ in self._rules)):
             self._gates.Add(gate)
         self._gates.Compile()
+        if not self._gates.Match(b"password=x"):
+            # A set that has no room answers that nothing matches.
+            raise Refused(
+                "cannot use the policy: its keys make too large an automaton", code="invalid_field", path="keys"
+            )
         self._extra = [(pattern.name, compile_pattern(pattern.pattern, "")) for pattern in policy.patterns]
 
     def looks_for(self, rule: str) -> bool:

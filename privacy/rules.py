@@ -28,17 +28,17 @@ class Rule(NamedTuple):
     gate: bytes
 
 
-def latin1() -> Any:
+def latin1(memory_bytes: int = 8 << 20) -> Any:
     """Options for patterns that look at shadows: one byte a character."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = 32 << 20
+    options.max_mem = memory_bytes
     return options
 
 
-def compile_bytes(pattern: bytes) -> Any:
+def compile_bytes(pattern: bytes, memory_bytes: int = 8 << 20) -> Any:
     """A pattern for shadows."""
-    return re2.compile(pattern, latin1())
+    return re2.compile(pattern, latin1(memory_bytes))
 
 
 _DIGITS = frozenset(b"0123456789")

@@ -193,7 +193,7 @@ class ClickHouse:
         try:
             client = await self._connected()
             await client.raw_insert(
-                table, columns, insert_block=block, settings={**_ONE_BLOCK, **settings}, fmt="ArrowStream"
+                table, columns, insert_block=block, settings={**ONE_BLOCK, **settings}, fmt="ArrowStream"
             )
         except _CLIENT_ERRORS as exc:
             raise translate(exc, doing, settings, writing=True) from exc
@@ -247,7 +247,7 @@ _EXACT_JSON: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-_ONE_BLOCK: Mapping[str, Any] = MappingProxyType(
+ONE_BLOCK: Mapping[str, Any] = MappingProxyType(
     {
         # One block however many record batches the stream has: the deduplication token stands for the block as a whole.
         "max_insert_threads": 1,

@@ -33,7 +33,7 @@ LOG_COLUMNS = (
 
 # The index of substrings takes 1.4 us a row to build, 40 % of an insert, so it is left to the merges; until its first merge a
 # part of the last seconds is searched without it.
-_INDEXED_BY_MERGES = "message_ngrams"
+INDEXED_BY_MERGES = "message_ngrams"
 
 _SQL = load_queries("logs.sql")
 _LIKE_ESCAPES = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -64,7 +64,7 @@ class LogStore:
 
     async def insert(self, arrow_stream: bytes, *, rows: int, token: str) -> None:
         """Store the `rows` records of an Arrow IPC stream with the columns LOG_COLUMNS, once; see `RecordTable.insert`."""
-        settings = {"exclude_materialize_skip_indexes_on_insert": _INDEXED_BY_MERGES}
+        settings = {"exclude_materialize_skip_indexes_on_insert": INDEXED_BY_MERGES}
         await self._table.insert(arrow_stream, rows=rows, token=token, settings=settings)
 
     async def search(self, scope: OrgScope, selection: LogSelection) -> RecordPage[LogRow]:

@@ -22,8 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The Monday that `time_bucket` counts from, in microseconds.
 _BUCKET_ORIGIN_US = 946_857_600_000_000
 # Years 1 and 9999, which is what datetime can say.
-_TS_US_MIN = -62_135_596_800_000_000
-_TS_US_MAX = 253_402_300_799_999_999
+TS_US_MIN = -62_135_596_800_000_000
+TS_US_MAX = 253_402_300_799_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class BucketRange:
 def check_range(start_us: int, end_us: int) -> None:
     """Raises `Refused` for times that no calendar has, and for an end before the start."""
     for path, us in (("start", start_us), ("end", end_us)):
-        if not _TS_US_MIN <= us <= _TS_US_MAX:
+        if not TS_US_MIN <= us <= TS_US_MAX:
             raise _refused(path, "the time is outside the years 1 to 9999")
     if end_us < start_us:
         raise _refused("end", "it is before start")

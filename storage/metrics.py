@@ -13,12 +13,13 @@ import numpy as np
 
 from storage.metric_reader import MetricReader
 from storage.metric_samples import COLUMNS, Samples, encode_copy, in_order
+from storage.metric_selection import TS_US_MAX, TS_US_MIN
 from storage.named_queries import load_queries
 from storage.postgres import postgres_errors
 from storage.scope import OrgScope
 from storage.series import REFUSED, Resolved, SeriesCache, resolve_series
 from storage.timescale import Connection, Timescale
-from topics.errors import AegisError
+from topics.errors import AegisError, Refused
 from topics.metric_columns import MetricBatch
 
 _SQL = load_queries("metrics.sql")
@@ -123,17 +124,13 @@ def _block(batches: Sequence[tuple[OrgScope, MetricBatch]], ids: list[list[int |
     )
     ts_us = np.concatenate([batch.ts_us for _, batch in batches])
     value = np.concatenate([batch.value for _, batch in batches])
+    if len(ts_us) and not TS_US_MIN <= ts_us.min() <= ts_us.max() <= TS_US_MAX:
+        raise Refused("cannot store metrics: a time is outside the years 1 to 9999", code="invalid_field", path="ts")
     accepted = series_id != REFUSED
     refused = len(series_id) - int(np.count_nonzero(accepted))
     if refused:
         series_id, ts_us, value = series_id[accepted], ts_us[accepted], value[accepted]
     return in_order(Samples(series_id, ts_us, value)), refused
-
-
-async def apply_retention(timescale: Timescale) -> int:
-    """Delete now what is beyond its age; returns how many chunks (TimescaleDB) or samples (plain PostgreSQL) went."""
-    with postgres_errors("apply the retention of metrics"):
-        return int(await timescale.pool.fetchval(_SQL["apply_retention"]))
 
 
 async def _advance(connection: Connection, source: SourceRange) -> int:

@@ -1,4 +1,4 @@
-"""A compressed body in, its bytes within a bound out. The gateway checks with it what agents will read with it again.
+"""A compressed body in, its bytes within a bound out, and back for clients. The gateway checks with it what agents read again.
 
 RFC 9110 section 8.4.1: gzip (RFC 1952, several members one after another are one body), deflate (RFC 1950; some senders leave the
 zlib wrapper out, which is taken too), zstd (RFC 8878).
@@ -21,6 +21,9 @@ else:
 
 _DAMAGED: Final[tuple[type[Exception], ...]] = (cast(type[Exception], isal_zlib.error), zstd.ZstdError)
 IDENTITY: Final = "identity"
+MEMBERS_MAX: Final = 1000
+"""What follows a member is copied for the next one, so a body of nothing but small ones would cost the square of its size."""
+
 _GZIP_WINDOW, _ZLIB_WINDOW, _RAW_WINDOW = 31, 15, -15
 
 
@@ -48,6 +51,11 @@ def decoded(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
                 )
             if not decoder.eof:
                 raise Refused(f"cannot read the body: the {encoding} data is cut off", code="bad_encoding")
+            if len(pieces) == MEMBERS_MAX:
+                raise Refused(
+                    f"cannot read the body: it is more than {MEMBERS_MAX} {encoding} streams one after another",
+                    code="bad_encoding",
+                )
             pieces.append(piece)
             left -= len(piece)
             rest = decoder.unused_data
@@ -56,6 +64,14 @@ def decoded(body: bytes, encoding: str, *, bytes_max: int) -> bytes:
     if not pieces:
         raise Refused(f"cannot read the body: the {encoding} data is cut off", code="bad_encoding")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def encoded(body: bytes, encoding: str) -> bytes:
+    """The body in a content encoding, one of `ENCODINGS`; quickly rather than small. Raises `Refused` for any other."""
+    make = _ENCODERS.get(encoding)
+    if make is None:
+        raise unsupported_encoding(encoding)
+    return make(body)
 
 
 def unsupported_encoding(encoding: str) -> Refused:
@@ -75,6 +91,13 @@ _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "gzip": lambda _: isal_zlib.decompressobj(wbits=_GZIP_WINDOW),
     "deflate": _deflate,
     "zstd": lambda _: zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 23}),
+}
+
+_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    IDENTITY: lambda body: body,
+    "gzip": lambda body: isal_zlib.compress(body, 1, wbits=_GZIP_WINDOW),
+    "deflate": lambda body: isal_zlib.compress(body, 1, wbits=_ZLIB_WINDOW),
+    "zstd": lambda body: zstd.compress(body, 3),
 }
 
 ENCODINGS: Final = (IDENTITY, *_DECODERS)

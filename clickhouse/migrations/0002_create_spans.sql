@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS spans
     links          String CODEC(ZSTD(1)),
     received_at    DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     retention_days UInt16 CODEC(ZSTD(1)),
-    attributes_map Map(LowCardinality(String), String)
-                   MATERIALIZED JSONExtract(attributes, 'Map(LowCardinality(String), String)') CODEC(ZSTD(1)),
+    -- Computed when it is read; see 0007_drop_logs_attributes_map.sql.
+    attributes_map Map(LowCardinality(String), String) ALIAS JSONExtract(attributes, 'Map(LowCardinality(String), String)'),
 
     -- Ten times stricter than that of `logs`, because a page of a search asks for the spans of up to 1000 traces at once.
     INDEX trace_id_bloom trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
@@ -38,4 +38,8 @@ ENGINE = MergeTree
 PARTITION BY toDate(received_at)
 ORDER BY (org_id, ts, record_id)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_at) + toIntervalDay(retention_days))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000;
+SETTINGS
+    ttl_only_drop_parts = 0,
+    non_replicated_deduplication_window = 100000,
+    -- See 0009_merge_logs_rarely.sql.
+    min_parts_to_merge_at_once = 10;

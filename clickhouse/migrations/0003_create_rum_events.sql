@@ -45,4 +45,8 @@ ENGINE = MergeTree
 PARTITION BY toDate(received_at)
 ORDER BY (org_id, ts, record_id)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_at) + toIntervalDay(retention_days))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000;
+SETTINGS
+    ttl_only_drop_parts = 0,
+    non_replicated_deduplication_window = 100000,
+    -- See 0009_merge_logs_rarely.sql.
+    min_parts_to_merge_at_once = 10;

@@ -22,7 +22,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(received_on)
 ORDER BY (org_id, hour, type, page_path, name, received_on, retention_days)
 TTL if(retention_days = 0, toDateTime('2106-01-01 00:00:00', 'UTC'), toDateTime(received_on, 'UTC') + toIntervalDay(retention_days + 1))
-SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000;
+SETTINGS ttl_only_drop_parts = 0, non_replicated_deduplication_window = 100000, min_parts_to_merge_at_once = 10;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS rum_hourly_view TO rum_hourly AS
 SELECT

@@ -11,9 +11,6 @@ SELECT
     EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.enable_direct_compress_copy') AS compresses_copies,
     EXISTS (SELECT FROM metric_offsets) AS has_stored;
 
--- name: apply_retention
-SELECT apply_metrics_retention();
-
 -- name: get_next_offset
 SELECT next_offset
 FROM metric_offsets

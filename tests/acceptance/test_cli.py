@@ -65,14 +65,17 @@ def test_the_demo_sends_what_it_says(instance: Any) -> None:
 
 
 def test_without_an_instance_commands_say_what_to_do(new_instance: Callable[..., Any]) -> None:
-    absent = new_instance(REDIS_PORT="1", CLICKHOUSE_PORT="1", DATABASE_URL="postgresql://aegis@127.0.0.1:1/aegis")
+    absent = new_instance(
+        REDIS_PORT="1", CLICKHOUSE_PORT="1", TIMESCALE_PORT="1", DATABASE_URL="postgresql://aegis@127.0.0.1:1/aegis"
+    )
     assert "aegis up" in absent.aegis("status", fails=True)
     assert "cannot create the organization" in absent.aegis("org", "create", "x", fails=True)
     document = json.loads(_doctor(absent))
     wrong = {finding["subject"]: finding["remedy"] for finding in document["findings"] if finding["state"] == "wrong"}
-    assert {"redis", "postgresql", "clickhouse", "JWT_SECRET", "AEGIS_MASTER_KEY"} <= set(wrong)
+    assert {"redis", "postgresql", "timescaledb", "clickhouse", "JWT_SECRET", "AEGIS_MASTER_KEY"} <= set(wrong)
     assert "REDIS_HOST" in wrong["redis"]
     assert "DATABASE_URL" in wrong["postgresql"]
+    assert "TIMESCALE_HOST" in wrong["timescaledb"]
 
 
 def test_a_bad_setting_is_named(new_instance: Callable[..., Any]) -> None:

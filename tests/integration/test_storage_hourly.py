@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -150,6 +151,23 @@ async def test_times_far_away_have_their_hour_too(store_clickhouse: ClickHouse, 
     found = await rows_of(store_clickhouse, f"SELECT toUnixTimestamp64Second(hour), count FROM {_HOURLY[name]}")
     assert sum(count for _, count in found) == 5
     assert {hour for hour, _ in found} == {ts // HOUR_NS * 3600 for ts in times}
+
+
+@pytest.mark.parametrize("name", sorted(_COLUMNS))
+async def test_statistics_live_as_long_as_their_records(store_clickhouse: ClickHouse, keep: Keep, name: str) -> None:
+    """Of a day long past, what is kept for ever stays; what has just arrived stays, whatever its retention."""
+    now_ms = time.time_ns() // 10**6
+    for received_at, days in (
+        (1_600_000_000_000, 30),
+        (1_600_000_000_000, 0),
+        (now_ms, 1),
+        (now_ms - 5 * 86_400_000, 3),
+    ):
+        await keep(name, range(10), received_at=received_at, retention_days=days)
+    for table in (name, _HOURLY[name]):
+        await store_clickhouse.command(f"OPTIMIZE TABLE {table} FINAL")
+        kept = await rows_of(store_clickhouse, f"SELECT DISTINCT retention_days FROM {table} ORDER BY retention_days")
+        assert kept == [[0], [1]], table
 
 
 async def test_logs_by_hour(hourly: HourlyStore, keep: Keep) -> None:

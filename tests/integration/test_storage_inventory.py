@@ -163,3 +163,30 @@ async def test_a_store_that_is_away_is_unavailable() -> None:
     for call in (apply_metrics_retention, postgres_inventory):
         with pytest.raises(Unavailable):
             await asyncio.wait_for(call("postgresql://aegis@127.0.0.1:1/aegis"), 10)
+
+
+async def test_timescaledb_is_looked_at_and_drops_old_chunks(store_timescale_address: Any) -> None:
+    """Hypertables go by their names, also those behind the continuous aggregates, and what is dropped is counted."""
+    dsn = store_timescale_address.dsn
+    connection = await asyncpg.connect(dsn)
+    try:
+        for age_days in (45, 1):
+            await connection.execute(f"INSERT INTO metrics VALUES (now() - interval '{age_days} days', 1, 1, 1)")
+    finally:
+        await connection.close()
+    tables, _ = await postgres_inventory(dsn)
+    names = [each.table for each in tables]
+    assert len(names) == len(set(names))
+    assert {"metrics", "metrics_1m_summaries", "metrics_5m_summaries", "metrics_1h_summaries", "series"} <= set(names)
+    before = next(each for each in tables if each.table == "metrics")
+    assert before.rows_are_estimated
+    assert before.bytes > 0
+    assert before.oldest is not None
+    assert before.oldest < datetime.now(UTC) - timedelta(days=44)
+    removed = {each.table: each for each in await apply_metrics_retention(dsn)}
+    assert removed["metrics"].unit == "chunks"
+    assert removed["metrics"].count >= 1
+    after = next(each for each in (await postgres_inventory(dsn))[0] if each.table == "metrics")
+    assert after.oldest is not None
+    assert after.oldest > datetime.now(UTC) - timedelta(days=32)
+    assert await apply_metrics_retention(dsn) == []

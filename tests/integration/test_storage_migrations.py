@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from storage.clickhouse import ClickHouse, ClickHouseAddress
 from storage.migration_files import read_migrations
 from storage.migrations import REPOSITORY, AppliedMigration, migrate
+from storage.timescale import TimescaleAddress
 from topics.errors import Refused, Unavailable
 
 
@@ -140,15 +142,45 @@ async def test_a_crash_before_the_record_is_repaired(
     assert {migration.target for migration in applied} == {"clickhouse"}
 
 
-async def test_timescaledb_is_a_target_of_its_own_even_in_one_database(store_dsn: str, root: Path) -> None:
-    folder = root / "timescaledb/migrations"
-    folder.mkdir(exist_ok=True)
-    for path in folder.glob("*.sql"):
-        path.unlink()
-    (folder / "0001_create_samples.sql").write_text("CREATE TABLE samples_for_a_test (id int);\n")
+async def test_metrics_may_share_a_database_and_plain_postgresql_gets_plain_tables(store_dsn: str, root: Path) -> None:
     applied = await migrate(control_plane_dsn=store_dsn, timescale_dsn=store_dsn, root=root)
-    assert ("timescaledb", 1) in _ids(applied)
+    compat = read_migrations("timescaledb_compat", root / "timescaledb/compat")
+    assert [one for one in _ids(applied) if one[0] != "control_plane"] == [(m.target, m.number) for m in compat]
+    assert {"metrics", "series", "organizations"} <= set(await _tables(store_dsn))
     assert await migrate(control_plane_dsn=store_dsn, timescale_dsn=store_dsn, root=root) == []
+    changed = root / "timescaledb/compat/0001_create_series.sql"
+    changed.write_text(changed.read_text() + "-- changed\n")
+    with pytest.raises(Refused, match="0001_create_series was changed"):
+        await migrate(control_plane_dsn=store_dsn, timescale_dsn=store_dsn, root=root)
+
+
+async def test_timescaledb_from_empty_and_then_nothing(store_dsn: str, store_timescale_fresh: Any) -> None:
+    dsn = store_timescale_fresh.address.dsn
+    planned = await migrate(control_plane_dsn=store_dsn, timescale_dsn=dsn, dry_run=True)
+    assert await _tables(dsn) == []
+    applied = await migrate(control_plane_dsn=store_dsn, timescale_dsn=dsn)
+    assert _ids(applied) == _ids(planned)
+    known = read_migrations("timescaledb", REPOSITORY / "timescaledb/migrations")
+    assert [one for one in _ids(applied) if one[0] != "control_plane"] == [(m.target, m.number) for m in known]
+    assert await migrate(control_plane_dsn=store_dsn, timescale_dsn=dsn) == []
+
+
+async def test_a_database_does_not_change_its_kind(store_dsn: str, store_timescale_address: TimescaleAddress) -> None:
+    """Each record is what the other kind of server would find."""
+    connection = await asyncpg.connect(store_timescale_address.dsn)
+    await connection.execute("UPDATE schema_migrations SET target = 'timescaledb_compat' WHERE target = 'timescaledb'")
+    try:
+        with pytest.raises(Refused, match="set up as plain PostgreSQL, and its server now has TimescaleDB"):
+            await migrate(control_plane_dsn=store_dsn, timescale_dsn=store_timescale_address.dsn)
+    finally:
+        await connection.execute("UPDATE schema_migrations SET target = 'timescaledb' WHERE target <> 'timescaledb'")
+        await connection.close()
+    await migrate(control_plane_dsn=store_dsn, timescale_dsn=store_dsn)
+    plain = await asyncpg.connect(store_dsn)
+    await plain.execute("UPDATE schema_migrations SET target = 'timescaledb' WHERE target = 'timescaledb_compat'")
+    await plain.close()
+    with pytest.raises(Refused, match="no longer has the extension"):
+        await migrate(control_plane_dsn=store_dsn, timescale_dsn=store_dsn)
 
 
 async def test_a_store_that_is_away_is_unavailable(store_dsn: str) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from storage.clickhouse import ClickHouse
 from storage.migrations import REPOSITORY, migrate
+from storage.timescale import TimescaleAddress
 
 
 def _compare(schema: Path, found: str, scratch: Path) -> None:
@@ -21,6 +24,49 @@ async def test_the_control_plane_schema_is_what_the_migrations_give(
     await migrate(control_plane_dsn=store_dsn)
     found = store_postgres_server.dump_schema(store_dsn.rpartition("/")[2])
     _compare(REPOSITORY / "timescaledb/control_plane/schema.sql", found, tmp_path)
+
+
+async def test_the_schema_of_metrics_on_plain_postgresql_is_what_the_migrations_give(
+    store_postgres_server: Any, store_dsn: str, store_empty_dsn: str, tmp_path: Path
+) -> None:
+    await migrate(control_plane_dsn=store_empty_dsn, timescale_dsn=store_dsn)
+    found = store_postgres_server.dump_schema(store_dsn.rpartition("/")[2])
+    _compare(REPOSITORY / "timescaledb/compat/schema.sql", found, tmp_path)
+
+
+async def test_timescaledb_has_the_same_columns_functions_and_constraints(
+    store_dsn: str, store_empty_dsn: str, store_timescale_address: TimescaleAddress
+) -> None:
+    """pg_dump does not speak to it; the catalogues of the two say what can be compared."""
+    await migrate(control_plane_dsn=store_empty_dsn, timescale_dsn=store_dsn)
+    plain, timescale = [await _catalogue(dsn) for dsn in (store_dsn, store_timescale_address.dsn)]
+    assert len(plain) > 60
+    assert timescale == plain
+
+
+async def _catalogue(dsn: str) -> set[tuple[str, ...]]:
+    """What both kinds of server have of ours: columns, constraints, indexes and functions."""
+    connection = await asyncpg.connect(dsn)
+    columns = await connection.fetch(
+        "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns WHERE table_schema = 'public'"
+    )
+    constraints = await connection.fetch(
+        "SELECT c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid) FROM pg_constraint c"
+        " WHERE c.connamespace = 'public'::regnamespace AND c.contype <> 'n'"
+    )
+    indexes = await connection.fetch("SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+    functions = await connection.fetch(
+        "SELECT p.proname, pg_get_function_result(p.oid) FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace"
+        " AND p.proname IN ('summarize_samples', 'set_metrics_retention', 'apply_metrics_retention')"
+    )
+    await connection.close()
+    return {tuple(row) for rows in (columns, constraints, indexes, functions) for row in rows}
+
+
+def test_what_needs_no_timescaledb_is_the_same_file() -> None:
+    first = "0001_create_series.sql"
+    folder = REPOSITORY / "timescaledb"
+    assert (folder / "compat" / first).read_text() == (folder / "migrations" / first).read_text()
 
 
 async def test_the_clickhouse_schema_is_what_the_migrations_give(store_clickhouse: ClickHouse, tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ function withPrefix(message, prefix) {
   return message;
 }
 
+// PGlite is started with a search path of pg_catalog alone and sets the usual one itself; RESET would leave the former.
+function withSearchPath(message) {
+  const text = message.subarray(5, -1).toString();
+  return message[0] === 0x51 && RESET_ALL.test(text) ? query(text.replace(RESET_ALL, '$&; SET search_path TO public')) : message;
+}
+
 function insertAt(message, offsets, prefix) {
   let changed = message;
   for (const offset of offsets) {
@@ -138,14 +144,11 @@ class Connection {
       this.copy = [message];
       this.socket.write(COPY_IN_RESPONSE);
     } else {
-      this.group.push(withPrefix(message, this.prefix));
+      this.group.push(withPrefix(withSearchPath(message), this.prefix));
       if (CLIENT_WAITS_AFTER.has(type)) {
         const bytes = Buffer.concat(this.group);
         this.group = [];
-        const answer = await send(this, bytes);
-        // PGlite is started with a search path of pg_catalog alone and sets the usual one itself; RESET would leave the former.
-        if (type === 'Q' && RESET_ALL.test(message.toString())) await send(this, query('SET search_path TO public'));
-        this.socket.write(answer);
+        this.socket.write(await send(this, bytes));
       }
     }
   }

@@ -4,7 +4,7 @@
 -- that every `aegis migrate` and start calls.
 SELECT add_compression_policy('metrics', compress_after => INTERVAL '7 days');
 
--- Sets the policies. Each rollup has two refreshes: a frequent one for what arrives on time, and an hourly one for what arrives late,
+-- Sets the policies. Each rollup has two refreshes: one of recent samples, and one every ten minutes for what arrives late,
 -- because an invalidation spans everything between the oldest and the newest sample of a block. With deletion on, the late one
 -- begins inside what is kept, or it would find no samples and erase the rollup; with deletion off it reaches back without end.
 CREATE FUNCTION set_metrics_retention(deletion boolean) RETURNS void
@@ -40,7 +40,7 @@ BEGIN
             rollup.view,
             start_offset => CASE WHEN deletion THEN rollup.late END,
             end_offset => rollup.recent,
-            schedule_interval => INTERVAL '1 hour'
+            schedule_interval => INTERVAL '10 minutes'
         );
         IF deletion THEN
             PERFORM add_retention_policy(rollup.view, drop_after => rollup.kept);

@@ -111,12 +111,12 @@ class StreamProducer:
         return stream
 
     async def ping(self) -> None:
-        """See `Producer.ping`; a full pipeline counts as not able to take messages."""
+        """See `Producer.ping`; full counts as not able when every topic is: one that waits for its store leaves the others."""
         try:
             await self._connection.call("PING")
         except hiredis.ReplyError as exc:
             raise Unavailable(f"cannot use Redis: {exc}") from exc
-        if self._full:
+        if len(self._full) == len(self._topics):
             raise Unavailable(next(iter(self._full.values())))
 
     async def close(self) -> None:

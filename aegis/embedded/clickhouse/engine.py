@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aegis.embedded.clickhouse.deduplication_logs import forget_unstored_blocks
 from aegis.embedded.clickhouse.extension import load_extension
 from aegis.embedded.clickhouse.failures import EngineFailure
 from aegis.embedded.clickhouse.requests import Query
@@ -111,6 +112,7 @@ class Engine:
     def __init__(self, path: Path, *, memory_bytes_max: int, mark_cache_bytes: int = 128 << 20) -> None:
         self._path = _usable(path)
         self._chdb = load_extension()
+        forget_unstored_blocks(self._path)
         options = f"max_server_memory_usage={memory_bytes_max}&mark_cache_size={mark_cache_bytes}"
         try:
             # Held open for as long as the process lives: the engine ends with its last handle.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 
 from aegis.client import sign
@@ -20,9 +21,11 @@ from gateway.native_logs import NATIVE_LOGS
 from gateway.native_metrics import NATIVE_METRICS
 from gateway.native_rum import NATIVE_RUM
 from gateway.native_traces import NATIVE_TRACES
+from gateway.published_answers import ANSWER_SCHEMAS, ANSWERS, PUBLISHED_CODES
 from topics.errors import Unavailable
 from topics.intake import Allowance, Taken, Terms
 from topics.raw import Headers, RawBatch
+from web.error_replies import STATUS_OF_CODE
 
 NOW = 1_761_904_800.5
 ORG = "0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11"
@@ -183,6 +186,8 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"content_encoding": "gzip"}, 400, "bad_encoding"),
     ({"x_idempotency_key": ""}, 400, "malformed_request"),
     ({"x_idempotency_key": "k" * 256}, 400, "malformed_request"),
+    ({"x_idempotency_key": "two words"}, 400, "malformed_request"),
+    ({"content_encoding": ""}, 415, "unsupported_encoding"),
     ({"body": b"{"}, 400, "malformed_json"),
     ({"body": b""}, 400, "malformed_json"),
     ({"body": b'{"logs":[' + b"[" * 30_000 + b"]" * 30_000 + b"]}"}, 422, "invalid_field"),
@@ -200,6 +205,22 @@ async def test_bad_input_has_its_own_answer(
     response = await post(**how)
     assert error(response) == (status, code)
     assert producer.messages == []
+
+
+def test_every_refusal_is_published_with_its_status_and_an_example() -> None:
+    for _, status, refusal in REFUSED:
+        assert PUBLISHED_CODES[refusal] == status
+    assert {code: STATUS_OF_CODE[code] for code in PUBLISHED_CODES if code in STATUS_OF_CODE} == {
+        code: status for code, status in PUBLISHED_CODES.items() if code in STATUS_OF_CODE
+    }
+    # What only other routes answer.
+    assert set(STATUS_OF_CODE) - set(PUBLISHED_CODES) == {"bad_token", "not_found", "method_not_allowed"}
+    document = {"components": {"schemas": ANSWER_SCHEMAS}}
+    for answer in ANSWERS.values():
+        content = answer["content"]["application/json"]
+        examples = [each["value"] for each in content.get("examples", {}).values()] or [content["example"]]
+        for example in examples:
+            jsonschema_rs.Draft202012Validator(content["schema"] | document).validate(example)
 
 
 async def test_a_wrong_type_is_named_by_its_path(post: Post) -> None:

@@ -121,3 +121,14 @@ def test_addresses_can_be_on() -> None:
     assert list(scrubber.texts(column)) == [
         "from [REDACTED:ip]:443", "from [[REDACTED:ip]]", "[REDACTED:ip]", *column[3:5], "[REDACTED:ip]%eth0",
     ]  # fmt: skip
+
+
+def test_the_largest_policy_works_and_leaves_re2_its_automaton(capfd: pytest.CaptureFixture[str]) -> None:
+    keys = tuple(
+        "-".join(f"{chr(97 + i % 26)}{word}{i}q" for word in ("alpha", "bravo", "charlie", "delta")) for i in range(100)
+    )
+    patterns = tuple(Pattern(f"p{i}", f"(?:x{i}|[a-z]{{3}}-[0-9]{{1,40}}x){{1,3}}") for i in range(PATTERNS_MAX))
+    policy = read_policy(policy_text(Policy(keys=keys, patterns=patterns, rules={"ip": "redact"})))
+    out = Scrubber(policy, b"k" * 16).texts(["mail bob@example.com x", f"{keys[57]}=hello", "plain", "abc-12345x"])
+    assert list(out) == ["mail [REDACTED:email] x", f"{keys[57]}=[REDACTED:sensitive_key]", "plain", "[REDACTED:p0]"]
+    assert "out of memory" not in capfd.readouterr().err

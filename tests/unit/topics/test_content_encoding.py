@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from topics.content_encoding import ENCODINGS, decoded
+from topics.content_encoding import ENCODINGS, MEMBERS_MAX, decoded
 from topics.errors import Refused
 
 if sys.version_info >= (3, 14):
@@ -85,3 +85,11 @@ def test_an_unknown_encoding_names_those_that_are_known() -> None:
         decoded(b"x", "br", bytes_max=10)
     assert refusal.value.code == "unsupported_encoding"
     assert ENCODINGS == ("identity", "gzip", "deflate", "zstd")
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [WAYS[0], WAYS[3]])
+def test_a_thousand_members_are_the_most(encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    assert decoded(compress(b"x") * MEMBERS_MAX, encoding, bytes_max=5000) == b"x" * MEMBERS_MAX
+    with pytest.raises(Refused, match="more than 1000") as refusal:
+        decoded(compress(b"") * (MEMBERS_MAX + 1), encoding, bytes_max=5000)
+    assert refusal.value.code == "bad_encoding"

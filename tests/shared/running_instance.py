@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ import pytest
 
 from aegis.access import opened_control_plane, tokens
 from aegis.client import sign
+from aegis.instance import read_instance
 from aegis.settings import Settings, load_settings
 from aegis.wiring import opened_clickhouse
 
 AEGIS = (sys.executable, "-m", "aegis.cli")
+UNLIMITED = {"AEGIS_RATE_LIMIT_ORGANIZATION": "10000000", "AEGIS_RATE_LIMIT_ADDRESS": "10000000"}
+"""All tests are one address, which sends more than a client does; limits have tests of their own."""
 DAY = {"start": "2025-10-31T00:00:00Z", "end": "2025-11-01T00:00:00Z"}
 
 
@@ -35,7 +39,7 @@ DAY = {"start": "2025-10-31T00:00:00Z", "end": "2025-11-01T00:00:00Z"}
 class Organization:
     """A tenant of its own for one test: what it sends with, and what it asks with."""
 
-    instance: Instance
+    instance: Any
     org_id: str
     org_key: str
     secret: str = field(repr=False)
@@ -78,6 +82,10 @@ class Organization:
             time.sleep(0.1)
         return records
 
+    def read_table(self, table: str, columns: str) -> list[list[Any]]:
+        """Some columns of all of its rows of a table of ClickHouse, read from the store itself; both names are the test's."""
+        return asyncio.run(_read_table(load_settings(self.instance.data_dir), table, columns, self.org_id))
+
     def ask(self, token: str | None = None, **search: Any) -> httpx.Response:
         """Search; by default all of the day of the README's example."""
         headers = {"authorization": f"Bearer {token or self.token}"}
@@ -106,20 +114,8 @@ class Organization:
 
 async def _read_store(settings: Settings, signal: str, org_id: str) -> list[dict[str, Any]]:
     if signal == "metrics":
-        connection = await asyncpg.connect(
-            host=settings.timescale_host,
-            port=settings.timescale_port,
-            database=settings.timescale_database,
-            user=settings.timescale_user,
-            password=settings.timescale_password.get_secret_value(),
-        )
-        try:
-            rows = await connection.fetch(
-                "SELECT name, labels, ts, value FROM metrics JOIN series ON series.id = series_id WHERE org_id = $1",
-                org_id,
-            )
-        finally:
-            await connection.close()
+        sql = "SELECT name, labels, ts, value FROM metrics JOIN series ON series.id = series_id WHERE org_id = $1"
+        rows = await read_metrics(settings, sql, org_id)
         return [dict(row) for row in rows]
     table = {"logs": "logs", "traces": "spans", "rum": "rum_events"}[signal]
     fields = {"logs": "message", "traces": "span_id", "rum": "name"}
@@ -127,6 +123,28 @@ async def _read_store(settings: Settings, signal: str, org_id: str) -> list[dict
     async with opened_clickhouse(settings) as clickhouse:
         answer = await clickhouse.read(sql, _StoredRow, {"org_id": org_id}, {}, doing=f"read {table}")
     return [{"record_id": row.record_id, "text": row.text} for row in answer.rows]
+
+
+async def _read_table(settings: Settings, table: str, columns: str, org_id: str) -> list[list[Any]]:
+    sql = f"SELECT {columns} FROM {table} WHERE org_id = {{org_id:String}}"
+    async with opened_clickhouse(settings) as clickhouse:
+        answer = await clickhouse.read(sql, list[Any], {"org_id": org_id}, {}, doing=f"read {table}")
+    return answer.rows
+
+
+async def read_metrics(settings: Settings, sql: str, *values: object) -> list[asyncpg.Record]:
+    """The rows of one statement in the database of metrics."""
+    connection = await asyncpg.connect(
+        host=settings.timescale_host,
+        port=settings.timescale_port,
+        database=settings.timescale_database,
+        user=settings.timescale_user,
+        password=settings.timescale_password.get_secret_value(),
+    )
+    try:
+        return await connection.fetch(sql, *values)
+    finally:
+        await connection.close()
 
 
 class _StoredRow(msgspec.Struct, array_like=True):
@@ -139,7 +157,7 @@ class Instance:
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.data_dir = folder / "data"
-        self.env = {**os.environ, "AEGIS_LEASE_S": "1", **env}
+        self.env = {**os.environ, "AEGIS_LEASE_S": "1", **UNLIMITED, **env}
         self.errors = folder / "up.stderr"
         self.facts: dict[str, Any] = {}
         self._process: subprocess.Popen[str] | None = None
@@ -204,8 +222,8 @@ class Instance:
         return asyncio.run(make())
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        """Name -> what `aegis status --json` says of each process."""
-        return {each["name"]: each for each in json.loads(self.aegis("status", "--json"))["processes"]}
+        """Name -> what `aegis status` says of each process, without the command's start-up time."""
+        return {each["name"]: each for each in asyncio.run(read_instance(self.data_dir))["processes"]}
 
     def kill(self, name: str) -> None:
         """SIGKILL one of its processes and wait until another has taken its place and is ready."""
@@ -218,6 +236,87 @@ class Instance:
                 return
             time.sleep(0.05)
         raise AssertionError(f"{name} did not come back: {self.errors.read_text()[-2000:]}")
+
+
+class Gateway:
+    """`aegis gateway` beside a running instance, on ports and with settings of its own."""
+
+    def __init__(self, instance: Instance, folder: Path, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        self.instance = instance
+        self.port = _free_port()
+        self.own_ports = [self.port + 1, self.port + 2]
+        self.log = folder / "gateway.stderr"
+        ports = ["--port", str(self.port), "--own-port", str(self.own_ports[0])]
+        argv = [*AEGIS, "gateway", *ports, "--data-dir", str(instance.data_dir), *arguments]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(argv, stderr=log, env={**instance.env, **env})
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.instance.data_dir
+
+    def aegis(self, *arguments: str, **options: Any) -> str:
+        return self.instance.aegis(*arguments, **options)
+
+    def seen_by(self, organization: Organization) -> Organization:
+        """The same organization, which sends to this gateway."""
+        return replace(organization, instance=self)
+
+    def wait_until_ready(self, processes: int) -> None:
+        """All of its processes are up."""
+        own = self.own_ports[:processes] if processes > 1 else []
+        waiting = [f"http://127.0.0.1:{port}/ready" for port in own] or [f"{self.url}/ready"]
+        deadline = time.monotonic() + 90
+        for url in waiting:
+            while True:
+                assert self.process.poll() is None, self.log.read_text()[-3000:]
+                assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+                try:
+                    if httpx.get(url, timeout=5).status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.05)
+
+    def stop(self) -> int:
+        self.http.close()
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+def _free_port() -> int:
+    """The first of three ports in a row that are free now, below those of outgoing connections."""
+    for port in range(24_000 + os.getpid() % 1000 * 3, 29_000, 3):
+        with ExitStack() as stack:
+            try:
+                for each in range(3):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port + each)))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free ports")
+
+
+@pytest.fixture
+def new_gateway(instance: Instance, tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Starts gateways beside the shared instance, with these arguments and settings, and stops them after the test."""
+    made: list[Gateway] = []
+
+    def make(*arguments: str, **env: str) -> Gateway:
+        folder = tmp_path / f"gateway-{len(made)}"
+        folder.mkdir()
+        made.append(Gateway(instance, folder, arguments, env))
+        made[-1].wait_until_ready(2 if "--processes" in arguments else 1)
+        return made[-1]
+
+    yield make
+    for gateway in made:
+        gateway.stop()
 
 
 @pytest.fixture(scope="session")
@@ -251,19 +350,31 @@ def organization(instance: Instance, request: pytest.FixtureRequest) -> Organiza
     return instance.organization(f"{request.node.name[:60]}-{time.time_ns()}")
 
 
+def family_of(pid: int) -> list[int]:
+    """A process and everything below it: PostgreSQL's backends are processes of their own."""
+    family = [pid]
+    for parent in family:
+        with suppress(FileNotFoundError):
+            family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return family
+
+
 @contextmanager
 def stop_process(instance: Any, name: str) -> Iterator[None]:
     """A process that neither answers nor ends, as one behind a broken network."""
-    family = [instance.processes()[name]["pid"]]
-    for parent in family:
-        family += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    for pid in family:
-        os.kill(pid, signal.SIGSTOP)
+    family = family_of(instance.processes()[name]["pid"])
+    signal_all(family, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in family:
-            os.kill(pid, signal.SIGCONT)
+        signal_all(family, signal.SIGCONT)
+
+
+def signal_all(pids: list[int], number: signal.Signals) -> None:
+    """Signal those that still run."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @pytest.fixture
