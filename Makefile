@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PACKAGES := aegis agents enrichment gateway query storage tables topics web
+PACKAGES := aegis agents enrichment gateway privacy query storage tables topics web
 TIMESCALE := tests/timescale/node_modules/.installed
 ARGS ?=
 
@@ -21,11 +21,12 @@ check: $(INSTALLED)  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 
-bench: $(INSTALLED) $(TIMESCALE)  ## CPU microseconds a log, per process, and a message on the transport
+bench: $(INSTALLED) $(TIMESCALE)  ## CPU microseconds a log, per process; a message on the transport; stores; scrubbing
 	@$(BIN)/python -m benchmarks.logs_end_to_end $(ARGS)
 	@$(BIN)/python -m benchmarks.transport
 	@$(BIN)/python -m benchmarks.enrichment
 	@$(BIN)/python -m benchmarks.metric_store
+	@$(BIN)/python -m benchmarks.scrubbing
 
 chaos: $(INSTALLED)  ## attack transport, gateways and stores for three minutes each, then kill processes of whole instances; count
 	@$(BIN)/python -m pytest -s tests/chaos --chaos-seconds 180 $(ARGS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
-from agents.scrubbing import UNSCRUBBED, Scrub
 from agents.raw_batches import read_batch, record_batch, shared_columns, texts
+from agents.scrubbing import UNSCRUBBED, Scrub
 from enrichment.attributes import Enrichment
 from topics.arrow_messages import NANOSECONDS
 from topics.json_requests import json_text
@@ -31,7 +31,8 @@ def normalize_logs(
     """The message on `logs` for one raw batch, which stood at (partition, offset) of `logs.raw`.
 
     Timestamps become nanoseconds, levels one scale, ids of traces one form, and ids of records are made of where the batch
-    stood. `enrichment` sees attributes before `scrub` does. Raises `Refused` for a body that the gateway should not have let through.
+    stood. `enrichment` sees attributes before `scrub` does. Raises `Refused` for a body that the gateway should not have let
+    through.
     """
     logs = read_batch(batch, _READERS)
     times, late = clamp_future(read_log_timestamps(logs), received_at_ms=batch.received_at_ms, signal="logs")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from agents.arrival_times import clamp_future
-from agents.scrubbing import UNSCRUBBED, Scrub
 from agents.raw_batches import read_batch
+from agents.scrubbing import UNSCRUBBED, Scrub
 from enrichment.attributes import Enrichment
 from topics.metric_columns import SCHEMA_VERSION, MetricBatch, encode
 from topics.metric_records import read_metric_timestamps, read_metrics, read_series, read_values

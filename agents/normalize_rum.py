@@ -9,8 +9,8 @@ import msgspec
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
-from agents.scrubbing import UNSCRUBBED, Scrub
 from agents.raw_batches import read_batch, record_batch, shared_columns, texts
+from agents.scrubbing import UNSCRUBBED, Scrub
 from enrichment.attributes import Enrichment
 from enrichment.locations import UNKNOWN, Location
 from enrichment.user_agents import NOBODY, Client
@@ -68,9 +68,7 @@ def normalize_rum(
         "error_type": texts([error.type for error in errors]),
         "error_message": _scrubbed(scrub, [error.message for error in errors]),
         "error_stack": _scrubbed(scrub, [error.stack for error in errors]),
-        "client": pa.array(
-            scrub.json_texts([json_text(event.client, absent=b"{}") for event in events]), pa.string()
-        ),
+        "client": pa.array(scrub.json_texts([json_text(event.client, absent=b"{}") for event in events]), pa.string()),
         "attributes": pa.array(scrub.json_texts(attributes), pa.string()),
     }
     columns |= _client_columns(events, batch, enrichment)

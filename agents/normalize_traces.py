@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
+from agents.raw_batches import read_batch, record_batch, shared_columns
 from agents.scrubbing import UNSCRUBBED, Scrub
-from agents.raw_batches import read_batch, record_batch, shared_columns, texts
 from enrichment.attributes import Enrichment
 from topics.arrow_messages import NANOSECONDS
 from topics.json_requests import json_text

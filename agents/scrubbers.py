@@ -1,7 +1,7 @@
 """Organizations' policies on personal data, from the control plane -> the scrubber of a batch, without I/O in most cases.
 
-A snapshot, reread at once when the control plane announces a change and every `refresh_s` in case an announcement was lost. Before
-the first one is there nothing is normalized: guessing a policy would store what somebody chose not to keep.
+A snapshot, reread at once when the control plane announces a change and every `refresh_s` in case an announcement was lost.
+Before the first one is there nothing is normalized: guessing a policy would store what somebody chose not to keep.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from typing import Any
 
 import asyncpg
 
+from privacy.policy import Policy
 from storage.control_plane_pool import ControlPlanePool, from_json, org_uuid, to_json, uuid_or_none
 from storage.named_queries import load_queries
 from storage.organization_settings import check_settings, read_settings
 from storage.scope import OrgScope
-from privacy.policy import Policy
 from topics.errors import Refused
 
 _SQL = load_queries("organizations.sql")

@@ -1,4 +1,4 @@
-"""Imports go one way: topics <- enrichment; topics <- tables <- storage <- web <- monitors, query, gateway, agents <- aegis."""
+"""Imports go one way: topics <- tables, privacy <- storage <- web <- query, gateway, agents <- aegis; topics <- enrichment."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {"topics": set()}
+MAY_IMPORT["privacy"] = {"topics"}
 MAY_IMPORT["tables"] = {"topics"}
 MAY_IMPORT["enrichment"] = {"topics"}
-MAY_IMPORT["storage"] = {"topics", "tables"}
+MAY_IMPORT["storage"] = {"topics", "tables", "privacy"}
 MAY_IMPORT["web"] = {"topics", "tables", "storage"}
 MAY_IMPORT["monitors"] = MAY_IMPORT["query"] = MAY_IMPORT["gateway"] = MAY_IMPORT["agents"] = {
     "topics", "tables", "storage", "web",
 }  # fmt: skip
-MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors", "enrichment"}
+MAY_IMPORT["query"] = MAY_IMPORT["query"] | {"privacy"}
+MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors", "enrichment", "privacy"}
 MAY_IMPORT["aegis"] = set(MAY_IMPORT)
 PACKAGES = [name for name in MAY_IMPORT if (ROOT / name / "__init__.py").exists()]
 

@@ -82,7 +82,9 @@ async def _scrubbers(
         yield None
         return
     keys = sealer(settings)
-    scrubbers = Scrubbers(control_plane.organizations.privacy_policies, lambda org_id: keys.derived(f"privacy {org_id}"))
+    scrubbers = Scrubbers(
+        control_plane.organizations.privacy_policies, lambda org_id: keys.derived(f"privacy {org_id}")
+    )
 
     def changed(change: Change) -> None:
         if change.concerns("organizations"):
