@@ -10,9 +10,9 @@ import sys
 
 import typer
 
-from aegis.cli import credentials, dead_letters, geoip, operations, services, stores, topics
+from aegis.cli import credentials, dead_letters, geoip, operations, privacy, services, stores, topics
 from aegis.cli.console import say_error
-from topics.errors import AegisError, Unavailable
+from topics.errors import AegisError, Refused, Unavailable
 
 app = typer.Typer(
     name="aegis",
@@ -29,6 +29,7 @@ topics.add_to(app)
 stores.add_to(app)
 dead_letters.add_to(app)
 geoip.add_to(app)
+privacy.add_to(app)
 
 
 def main() -> None:
@@ -39,7 +40,8 @@ def main() -> None:
         say_error(f"{exc.reason}; is `aegis up` running on this data folder? `aegis doctor` looks at everything")
         sys.exit(1)
     except AegisError as exc:
-        say_error(str(exc))
+        path = exc.path if isinstance(exc, Refused) else ""
+        say_error(f"{path}: {exc}" if path else str(exc))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
