@@ -1,4 +1,4 @@
-"""Stores and store workers die in the middle of inserts, under load: tables and views hold every accepted record once (`make chaos`)."""
+"""Stores and their workers die in the middle of inserts: tables and views hold every accepted record once (`make chaos`)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Attack:
         if name == "clickhouse" and self._rng.random() < 0.7:
             self.done["clickhouse in an insert"] += _seen_in_time(lambda: _is_inserting(self._instance.data_dir))
         elif name == "postgres" and self._rng.random() < 0.7:
-            self.done["postgres in a transaction"] += _seen_in_time(lambda: _is_in_transaction(family))
+            self.done["postgres in a transaction"] += _seen_in_time(lambda: _is_in_transaction(family[0]))
+        family = family_of(family[0])  # Backends come and go.
         # Of the workers mostly one, whose partitions the other takes over; of PostgreSQL all, or the first alone, whose
         # death the others notice and may still finish what they do.
         if name == "worker" and len(family) > 1 and self._rng.random() < 0.8:
@@ -88,10 +89,10 @@ class Attack:
         if name == "worker" and len(family) > 1:
             family = [self._rng.choice(family[1:])]
         elif name == "postgres":
-            _seen_in_time(lambda: _is_in_transaction(family))
+            _seen_in_time(lambda: _is_in_transaction(family[0]))
         elif name == "clickhouse":
             _seen_in_time(lambda: _is_inserting(self._instance.data_dir))
-        signal_all(family, signal.SIGSTOP)
+        signal_all(family := family_of(family[0]), signal.SIGSTOP)
         try:
             time.sleep(self._rng.uniform(1.2, 2.2) * LEASE_S)
             if name != "worker" and self._rng.random() < 0.5:
@@ -133,9 +134,9 @@ def _is_inserting(data_dir: Path) -> bool:
     return False
 
 
-def _is_in_transaction(family: list[int]) -> bool:
+def _is_in_transaction(postmaster: int) -> bool:
     """Whether a backend of PostgreSQL does something of a block, by the titles that they give themselves."""
-    for pid in family:
+    for pid in family_of(postmaster)[1:]:
         with suppress(FileNotFoundError, ProcessLookupError):
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
             if b"COPY" in title or b"in transaction" in title:
