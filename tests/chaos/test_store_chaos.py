@@ -70,9 +70,9 @@ class Attack:
 
     def _kill(self, name: str) -> None:
         family = self._family(name)
-        if name == "clickhouse" and self._rng.random() < 0.7:
+        if name == "clickhouse" and self._rng.random() < 0.8:
             self.done["clickhouse in an insert"] += _seen_in_time(lambda: _is_inserting(self._instance.data_dir))
-        elif name == "postgres" and self._rng.random() < 0.7:
+        elif name == "postgres" and self._rng.random() < 0.8:
             self.done["postgres in a transaction"] += _seen_in_time(lambda: _is_in_transaction(family[0]))
         family = family_of(family[0])  # Backends come and go.
         # Of the workers mostly one, whose partitions the other takes over; of PostgreSQL all, or the first alone, whose
@@ -112,7 +112,7 @@ class Attack:
         raise AssertionError(f"{name} did not come back: {self._instance.errors.read_text()[-3000:]}")
 
 
-def _seen_in_time(is_seen: Callable[[], bool], within_s: float = 2.0) -> bool:
+def _seen_in_time(is_seen: Callable[[], bool], within_s: float = 4.0) -> bool:
     """Wait for a moment of some milliseconds."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
