@@ -26,7 +26,7 @@ bench: $(INSTALLED) $(TIMESCALE)  ## CPU microseconds a log, per process, and a 
 	@$(BIN)/python -m benchmarks.transport
 	@$(BIN)/python -m benchmarks.metric_store
 
-chaos: $(INSTALLED)  ## attack the transport and the stores for three minutes each, then kill processes of whole instances, and count
+chaos: $(INSTALLED)  ## attack transport, gateways and stores for three minutes each, then kill processes of whole instances; count
 	@$(BIN)/python -m pytest -s tests/chaos --chaos-seconds 180 $(ARGS)
 	@$(BIN)/python -m pytest tests/acceptance -k "kill or killed or crash"
 

@@ -78,7 +78,8 @@ async def development_credentials(settings: Settings) -> Development:
 async def read_instance(data_dir: Path) -> dict[str, Any]:
     """What runs in a data folder: url, data_dir and processes with pid, state, uptime_s, restarts, port and health.
 
-    The workers of `aegis worker --processes N` are among them; url is None while only such run here and no `aegis up`.
+    Those of `aegis gateway --processes N` and `aegis worker --processes N` are among them; url is None while only such run
+    here and no `aegis up`.
 
     Raises `Refused` when nothing does.
     """

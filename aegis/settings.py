@@ -121,7 +121,36 @@ class Settings(BaseSettings):
 
     # The gateway.
     timestamp_window_s: int = Field(300, ge=1, le=3600, description="how far x-timestamp may be off, either way")
-    body_bytes_max: int = Field(5 << 20, ge=1024, le=64 << 20, description="largest request body")
+    body_bytes_max: int = Field(5 << 20, ge=1024, le=64 << 20, description="largest request body, as sent")
+    decoded_bytes_max: int = Field(
+        20 << 20, ge=1024, le=256 << 20, description="largest request body after decompression"
+    )
+    rate_limit_organization: int = Field(
+        10_000, ge=1, le=10_000_000, description="requests a minute of one organization, unless it has its own limit"
+    )
+    rate_limit_address: int = Field(
+        1_000, ge=1, le=10_000_000, description="requests a minute from one IP address (IPv6: from one /64 network)"
+    )
+    idempotency_keys_max: int = Field(
+        500_000,
+        ge=1,
+        le=100_000_000,
+        description="idempotency keys remembered for one organization, about 110 bytes each",
+    )
+    trusted_proxies: str = Field(
+        "", description="addresses or networks, by commas, whose X-Forwarded-For says who the client is"
+    )
+    gateway_processes: int = Field(1, ge=1, le=64, description="processes that one `aegis gateway` runs, on one port")
+    gateway_own_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        3100,
+        description="with several processes: each serves its own /health and /metrics, on the ports from this one on",
+    )
+    drain_s: float = Field(
+        0.5,
+        ge=0.0,
+        le=120.0,
+        description="how long a gateway that is told to stop goes on taking requests while /ready says 503 already",
+    )
     stream_bytes_max: int = Field(
         256 << 20, ge=1 << 20, description="bytes that may wait on one topic before the gateway answers 503"
     )

@@ -102,6 +102,7 @@ async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple
         "host": settings.host,
         "port": port,
         "worker_port": free_port(settings.worker_port, settings.host),
+        "gateway_own_port": _own_port(settings),
         "jwt_secret": settings.jwt_secret or _made_secret(data_dir / "jwt.secret"),
         "master_key": settings.master_key or _made_secret(data_dir / "master.key"),
     }
@@ -171,7 +172,7 @@ def _own_processes(settings: Settings, env: dict[str, str], *, after: tuple[str,
             env=env,
             after=after,
             ready=_is_ready(f"http://{reachable(settings.host)}:{port}/ready", name),
-            stop_timeout_s=30.0,
+            stop_timeout_s=settings.drain_s + 40.0,  # More than a pool gives its own.
             ready_timeout_s=60.0,
         )
 
@@ -206,6 +207,12 @@ def _http_port(settings: Settings, fixed: bool) -> int:
                 code="bad_setting",
             ) from exc
     return settings.port
+
+
+def _own_port(settings: Settings) -> int:
+    """Where the gateway's processes serve each on its own; looked for only when there are several."""
+    several = settings.gateway_processes > 1
+    return free_port(settings.gateway_own_port, settings.host) if several else settings.gateway_own_port
 
 
 def _made_secret(path: Path) -> SecretStr:

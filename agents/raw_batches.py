@@ -8,19 +8,23 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from topics.arrow_messages import MILLISECONDS
+from topics.content_encoding import decoded
 from topics.errors import Refused
 from topics.raw import RawBatch
 from topics.record_ids import record_ids
 
 T = TypeVar("T")
 
+DECODED_BYTES_MAX = 256 << 20
+"""What the gateway's own bound (AEGIS_DECODED_BYTES_MAX) may be set to at most."""
+
 
 def read_batch(batch: RawBatch, readers: Mapping[str, Callable[[bytes], T]]) -> T:
     """The records of a batch; `readers` go by wire format. Raises `Refused` for what the gateway should not have let through."""
     read = readers.get(batch.format)
-    if read is None or batch.encoding != "identity":
-        raise Refused(f"cannot read a batch in format {batch.format}, encoding {batch.encoding}", code="bad_message")
-    return read(batch.body)
+    if read is None:
+        raise Refused(f"cannot read a batch in format {batch.format}", code="bad_message")
+    return read(decoded(batch.body, batch.encoding, bytes_max=DECODED_BYTES_MAX))
 
 
 def shared_columns(batch: RawBatch, *, partition: int, offset: int, rows: int) -> dict[str, pa.Array[Any]]:

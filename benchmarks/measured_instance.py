@@ -47,7 +47,8 @@ def measured_instance() -> Iterator[MeasuredInstance]:
     folder = Path(tempfile.mkdtemp(prefix="aegis-bench-"))
     folder.chmod(0o755)
     argv = [sys.executable, "-m", "aegis.cli", "up", "--data-dir", str(folder / "data"), "--port", "0", "--json"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    env = {**os.environ, "AEGIS_RATE_LIMIT_ORGANIZATION": "10000000", "AEGIS_RATE_LIMIT_ADDRESS": "10000000"}
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from gateway.ingest import Ingest
-from gateway.published import ERRORS, ROUTES, ingest_schemas
+from gateway.published import ROUTES, ingest_schemas
+from gateway.published_answers import ANSWERS
 from topics.errors import Unavailable
 from web.bounded_http import serve_bounded
 from web.error_replies import install_error_replies
@@ -61,7 +62,6 @@ def _declare_ingestion(app: FastAPI) -> None:
             tags=["ingestion"],
             summary=route.summary,
             operation_id=f"send_{path.rpartition('/')[2]}",
-            response_description='`{"accepted": n, "request_id": "..."}`',
-            responses=ERRORS,
+            responses=ANSWERS,
             openapi_extra=route.operation(),
         )

@@ -1,27 +1,38 @@
 """A signed request -> one message on `<signal>.raw` -> 202. The hot path, as bare ASGI.
 
-In order: media type and announced length, signature, schema, enqueue. Nothing is answered 202 before the transport holds it.
-Plain ASGI, because the framework's own way to a handler costs three times as much as everything here (design.md section 5).
+In order: media type and announced length, key, signature, schema; then in one step of the transport the rate limits, whether it
+was taken before, and the enqueue. Nothing is answered 202 before the transport holds it. What is refused on the way uses up its
+sender's share all the same. Plain ASGI: the framework's own way to a handler costs three times as much (design.md section 5).
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Any
 
 from prometheus_client import Counter
 
-from gateway.keys import KeyDirectory
-from gateway.signatures import SignedHeaders, check_signature, check_signed, check_timestamp
-from topics.errors import AegisError, Refused
-from topics.producer import Producer
+from gateway.client_address import ClientAddresses
+from gateway.keys import IngestKey, KeyDirectory
+from gateway.request_head import RequestHead, read_head
+from gateway.signatures import (
+    body_identity,
+    check_signature,
+    check_timestamp,
+    idempotency_identity,
+    replay_identity,
+    unsigned,
+)
+from topics.content_encoding import decoded
+from topics.errors import AegisError, RateLimited, Refused, Unavailable
+from topics.intake import Allowance, Intake, Taken, Terms
 from topics.raw import RawBatch
-from web.error_replies import ErrorReply, error_reply
-from web.request_body import BodiesInMemory, ClientGone, body_too_large, read_body
+from web.error_replies import error_reply
+from web.request_body import BodiesInMemory, ClientGone, read_body
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +40,7 @@ HELD_BODIES = 50
 """So many bodies of the largest size may be on their way in at once."""
 
 Scope = Any
-Receive = Callable[[], Awaitable[Any]]
+Receive = Callable[[], Coroutine[Any, Any, Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 REQUESTS = Counter("aegis_ingest_requests_total", "Ingestion requests by signal and outcome code", ["signal", "code"])
@@ -41,7 +52,8 @@ BODY_BYTES = Counter("aegis_ingest_body_bytes_total", "Bytes of accepted bodies,
 class WireFormat:
     """One way to send one signal: how a body is checked, and where it goes.
 
-    `check` takes the body and returns how many records it holds, or raises `Refused` naming the field at fault.
+    `check` takes the decoded body and returns how many records it holds, or raises `Refused` naming the field at fault. With
+    `from_browser` the message also says who sent the request: the address and the user agent.
     """
 
     signal: str
@@ -49,6 +61,39 @@ class WireFormat:
     topic: str
     content_type: bytes
     check: Callable[[bytes], int]
+    from_browser: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestLimits:
+    """Bounds of one request and of one sender. `body_bytes_max` is of the body as sent, `decoded_bytes_max` decompressed."""
+
+    body_bytes_max: int = 5 << 20
+    decoded_bytes_max: int = 20 << 20
+    timestamp_window_s: int = 300
+    organization_per_minute: int = 10_000
+    address_per_minute: int = 1_000
+    idempotency_keys_max: int = 500_000
+
+
+class _Signal:
+    """A route's wire format and its counters, looked up once."""
+
+    def __init__(self, wire: WireFormat) -> None:
+        self.wire = wire
+        self.accepted = REQUESTS.labels(wire.signal, "accepted")
+        self.repeated = REQUESTS.labels(wire.signal, "repeated")
+        self.records = RECORDS.labels(wire.signal)
+        self.body_bytes = BODY_BYTES.labels(wire.signal)
+
+
+@dataclass(slots=True)
+class _Sender:
+    """Who pays for a request: at first its address alone, and the organization too once the signature fits."""
+
+    address: str
+    bucket: str
+    key: IngestKey | None = None
 
 
 class Ingest:
@@ -59,28 +104,20 @@ class Ingest:
         *,
         formats: Mapping[str, WireFormat],
         keys: KeyDirectory,
-        producer: Producer,
-        body_bytes_max: int,
-        timestamp_window_s: int,
+        intake: Intake,
+        addresses: ClientAddresses,
+        limits: IngestLimits,
         keep_for_ever: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._routes = {
-            path: (
-                wire,
-                RECORDS.labels(wire.signal),
-                BODY_BYTES.labels(wire.signal),
-                REQUESTS.labels(wire.signal, "accepted"),
-            )
-            for path, wire in formats.items()
-        }
+        self._routes = {path: _Signal(wire) for path, wire in formats.items()}
         self._keys = keys
-        self._producer = producer
-        self._body_bytes_max = body_bytes_max
-        self._timestamp_window_s = timestamp_window_s
+        self._intake = intake
+        self._addresses = addresses
+        self._limits = limits
         self._keep_for_ever = keep_for_ever
         self._now = now
-        self._held = BodiesInMemory(HELD_BODIES * body_bytes_max)
+        self._held = BodiesInMemory(HELD_BODIES * limits.body_bytes_max)
 
     def takes(self, scope: Scope) -> bool:
         """Whether this is a request for the hot path."""
@@ -88,110 +125,151 @@ class Ingest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request that `takes` said yes to."""
-        wire, records, body_bytes, accepted = self._routes[scope["path"]]
-        now = self._now()
-        request_id = f"{int(now * 1000):012x}{os.urandom(10).hex()}"
+        signal = self._routes[scope["path"]]
+        now_ms = int(self._now() * 1000)
+        # Ids name requests and open nothing, so they need not be secret; the operating system's bytes cost a microsecond more.
+        request_id = now_ms.to_bytes(6, "big") + getrandbits(80).to_bytes(10, "big")
+        sender = _Sender("", "")
         try:
-            body, count = await self._accept(wire, scope, receive, now, request_id)
+            count, size, taken = await self._accept(signal.wire, scope, receive, sender, now_ms, request_id)
         except ClientGone:
-            REQUESTS.labels(wire.signal, "client_gone").inc()
-            return
+            REQUESTS.labels(signal.wire.signal, "client_gone").inc()
         except AegisError as exc:
-            await self._refuse(wire, error_reply(exc), request_id, send)
-            return
+            await self._refuse(signal.wire, await self._charged(exc, sender), request_id, send)
         except Exception:
             log.exception("cannot serve %s", scope["path"])
-            await self._refuse(wire, error_reply(AegisError()), request_id, send)
-            return
-        accepted.inc()
-        records.inc(count)
-        body_bytes.inc(len(body))
-        await _reply(send, 202, b'{"accepted":%d,"request_id":"%b"}' % (count, request_id.encode()), request_id)
+            await self._refuse(signal.wire, AegisError(), request_id, send)
+        else:
+            if taken.repeated:
+                signal.repeated.inc()
+            else:
+                signal.accepted.inc()
+                signal.records.inc(count)
+                signal.body_bytes.inc(size)
+            await _reply(send, 202, *_accepted(taken))
 
     async def _accept(
-        self, wire: WireFormat, scope: Scope, receive: Receive, now: float, request_id: str
-    ) -> tuple[bytes, int]:
-        signed = self._read_headers(wire, scope["headers"])
-        prefix = check_signed(signed)
-        check_timestamp(signed.timestamp, now_ms=int(now * 1000), window_s=self._timestamp_window_s)
+        self, wire: WireFormat, scope: Scope, receive: Receive, sender: _Sender, now_ms: int, request_id: bytes
+    ) -> tuple[int, int, Taken]:
+        limits = self._limits
+        peer = (scope.get("client") or ("",))[0]
+        sender.address, sender.bucket = peer, self._addresses.bucket(peer)
+        head = read_head(scope["headers"], content_type=wire.content_type, body_bytes_max=limits.body_bytes_max)
+        if self._addresses.reads_forwarded and head.forwarded_for:
+            sender.address = self._addresses.address(peer, head.forwarded_for)
+            sender.bucket = self._addresses.bucket(sender.address)
+        if not (head.org_key and head.signature and head.timestamp):
+            raise unsigned(x_org_key=head.org_key, x_signature=head.signature, x_timestamp=head.timestamp)
+        timestamp_ms = check_timestamp(head.timestamp, now_ms=now_ms, window_s=limits.timestamp_window_s)
+        prefix = head.org_key.decode("latin-1")
         key = self._keys.known(prefix) or await self._keys.find(prefix)
         if wire.signal not in key.signals:
             raise Refused(f"cannot accept: this API key may not send {wire.signal}", code="forbidden")
-        body = await read_body(receive, bytes_max=self._body_bytes_max, held=self._held)
-        check_signature(signed.signature, secret=key.secret, body=body)
-        count = wire.check(body)
-        batch = RawBatch(
+        body = await read_body(receive, bytes_max=limits.body_bytes_max, held=self._held)
+        signature = check_signature(
+            head.signature,
+            secret=key.secret,
+            timestamp=head.timestamp,
+            body=body,
+            require_time=key.require_signed_time,
+        )
+        sender.key = key
+        count = wire.check(decoded(body, head.encoding, bytes_max=limits.decoded_bytes_max))
+        terms = self._terms(sender, key, head, body, replay_identity(prefix, timestamp_ms, signature))
+        batch = self._batch(wire, key, sender, head, body, now_ms, request_id)
+        answer = request_id + b"%d" % count
+        taken = await self._intake.take(wire.topic, body, batch.headers(), terms._replace(answer=answer))
+        return count, len(body), taken
+
+    def _terms(self, sender: _Sender, key: IngestKey, head: RequestHead, body: bytes, replay: bytes) -> Terms:
+        limits, sent = self._limits, head.idempotency_key
+        return Terms(
+            organization=key.org_id,
+            organization_per_minute=key.requests_per_minute or limits.organization_per_minute,
+            address=sender.bucket,
+            address_per_minute=limits.address_per_minute,
+            replay=replay,
+            idempotency=idempotency_identity(key.prefix, sent) if sent is not None else b"",
+            body=body_identity(key.secret, body) if sent is not None else b"",
+            keys_max=limits.idempotency_keys_max,
+            answer=b"",
+        )
+
+    def _batch(
+        self,
+        wire: WireFormat,
+        key: IngestKey,
+        sender: _Sender,
+        head: RequestHead,
+        body: bytes,
+        now_ms: int,
+        request_id: bytes,
+    ) -> RawBatch:
+        return RawBatch(
             org_id=key.org_id,
-            request_id=request_id,
-            received_at_ms=int(now * 1000),
+            request_id=request_id.hex(),
+            received_at_ms=now_ms,
             retention_days=0 if self._keep_for_ever else key.retention_days,
             body=body,
             format=wire.name,
+            encoding=head.encoding,
+            client_address=sender.address if wire.from_browser else "",
+            user_agent=head.user_agent.decode("latin-1")[:1000] if wire.from_browser else "",
         )
-        await self._producer.add(wire.topic, body, batch.headers())
-        return body, count
 
-    def _read_headers(self, wire: WireFormat, headers: list[tuple[bytes, bytes]]) -> SignedHeaders:
-        """The signing headers; refuses a wrong media type, encoding or announced length on the way."""
-        signed = SignedHeaders()
-        content_type = b""
-        for name, value in headers:
-            if name == b"x-org-key":
-                signed.org_key = _once(name, signed.org_key, value)
-            elif name == b"x-signature":
-                signed.signature = _once(name, signed.signature, value)
-            elif name == b"x-timestamp":
-                signed.timestamp = _once(name, signed.timestamp, value)
-            elif name == b"content-type":
-                content_type = value
-            elif name == b"content-length":
-                if int(value) > self._body_bytes_max:
-                    raise body_too_large(self._body_bytes_max)
-            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise Refused(
-                    f"cannot accept content-encoding {value[:40].decode('latin-1')!r}: send the body uncompressed",
-                    code="unsupported_encoding",
-                )
-        if not _is_media_type(content_type, wire.content_type):
-            sent, wanted = content_type[:60].decode("latin-1"), wire.content_type.decode()
-            raise Refused(f"cannot accept content-type {sent!r}: send {wanted}", code="unsupported_media_type")
-        return signed
+    async def _charged(self, exc: AegisError, sender: _Sender) -> AegisError:
+        """What to answer for a refused request once it has used up its share: the refusal, or that there is no share left."""
+        if isinstance(exc, Unavailable):
+            return exc
+        limits, key = self._limits, sender.key
+        # Without a fitting signature nobody but the address can be held to it; both buckets are then the same one.
+        organization = key.org_id if key is not None else sender.bucket
+        rate = limits.address_per_minute
+        if key is not None:
+            rate = key.requests_per_minute or limits.organization_per_minute
+        terms = Terms(organization, rate, sender.bucket, limits.address_per_minute, b"", b"", b"", 0, b"")
+        try:
+            await self._intake.charge(terms)
+        except RateLimited as limited:
+            return limited
+        except Unavailable:
+            pass  # The refusal stands, whether it can be counted or not.
+        return exc
 
-    async def _refuse(self, wire: WireFormat, reply: ErrorReply, request_id: str, send: Send) -> None:
+    async def _refuse(self, wire: WireFormat, exc: AegisError, request_id: bytes, send: Send) -> None:
+        reply = error_reply(exc)
         REQUESTS.labels(wire.signal, reply.code).inc()
-        extra = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
+        headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
+        headers.append((b"x-request-id", request_id.hex().encode()))
         if reply.status in (408, 413):
             # The rest of the body is not read; without this the next request would begin in the middle of it.
-            extra.append((b"connection", b"close"))
-        await _reply(send, reply.status, reply.body, request_id, extra)
+            headers.append((b"connection", b"close"))
+        await _reply(send, reply.status, reply.body, headers)
 
     async def check(self) -> None:
         """For /health: raises `Unavailable` when the transport cannot take messages."""
-        await self._producer.ping()
+        await self._intake.ping()
 
 
-def _is_media_type(content_type: bytes, wanted: bytes) -> bool:
-    """Whether a Content-Type is the wanted one, in UTF-8 if it names a charset at all."""
-    if content_type == wanted:
-        return True
-    media_type, *parameters = (part.strip().lower() for part in content_type.split(b";"))
-    charsets = [value.strip(b'"') for name, _, value in (p.partition(b"=") for p in parameters) if name == b"charset"]
-    return media_type == wanted and all(charset == b"utf-8" for charset in charsets)
+def _accepted(taken: Taken) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The body and headers of a 202. An answer is the request's 16 bytes of id and the number of its records."""
+    request_id, count = taken.answer[:16].hex().encode(), taken.answer[16:]
+    headers = [*_allowance_headers(taken.allowance), (b"x-request-id", request_id)]
+    if taken.repeated:
+        headers.append((b"x-idempotent-replay", b"true"))
+    return b'{"accepted":%b,"request_id":"%b"}' % (count, request_id), headers
 
 
-def _once(name: bytes, seen: bytes | None, value: bytes) -> bytes:
-    if seen is not None:
-        raise Refused(f"cannot accept: header {name.decode()} is there twice", code="duplicate_header")
-    return value
-
-
-async def _reply(
-    send: Send, status: int, body: bytes, request_id: str, extra: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", request_id.encode()),
+def _allowance_headers(allowance: Allowance) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"ratelimit-limit", b"%d" % allowance.limit),
+        (b"ratelimit-remaining", b"%d" % allowance.remaining),
+        (b"ratelimit-reset", b"%d" % allowance.reset_s),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers + extra if extra else headers})
+
+
+async def _reply(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    headers.append((b"content-type", b"application/json"))
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

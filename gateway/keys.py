@@ -29,7 +29,11 @@ CHANGES_PAUSE_MAX_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class IngestKey:
-    """What the gateway knows of a key. `signals` are those it may send; `expires_at_s` is unix seconds, None for never."""
+    """What the gateway knows of a key. `signals` are those it may send; `expires_at_s` is unix seconds, None for never.
+
+    `requests_per_minute` is its organization's own limit, None for the default; with `require_signed_time` a signature must
+    cover the time.
+    """
 
     prefix: str
     secret: bytes = field(repr=False)
@@ -37,6 +41,8 @@ class IngestKey:
     signals: frozenset[str]
     retention_days: int
     expires_at_s: float | None = None
+    requests_per_minute: int | None = None
+    require_signed_time: bool = False
 
 
 async def load_ingest_keys(control_plane: ControlPlane) -> list[IngestKey]:
@@ -56,6 +62,8 @@ async def load_ingest_keys(control_plane: ControlPlane) -> list[IngestKey]:
             signals=frozenset(scope.partition(":")[0] for scope in key.scopes),
             retention_days=key.retention_days,
             expires_at_s=key.expires_at.timestamp() if key.expires_at is not None else None,
+            requests_per_minute=key.ingest.requests_per_minute,
+            require_signed_time=key.ingest.require_signed_time,
         )
         for key in snapshot.keys
     ]

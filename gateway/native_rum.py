@@ -15,5 +15,10 @@ def check_native_rum(body: bytes) -> int:
 
 
 NATIVE_RUM = WireFormat(
-    signal="rum", name="native", topic=RUM_RAW, content_type=b"application/json", check=check_native_rum
+    signal="rum",
+    name="native",
+    topic=RUM_RAW,
+    content_type=b"application/json",
+    check=check_native_rum,
+    from_browser=True,
 )

@@ -11,6 +11,7 @@ import asyncpg
 
 from storage.control_plane_pool import ControlPlanePool, org_uuid
 from storage.named_queries import load_queries
+from storage.organization_settings import IngestSettings, read_settings
 from storage.scope import OrgScope
 from storage.sealing import Sealer
 from topics.errors import Refused
@@ -51,6 +52,7 @@ class UsableKey:
     scopes: frozenset[str]
     expires_at: datetime | None
     retention_days: int
+    ingest: IngestSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +171,5 @@ def _usable_key(row: asyncpg.Record, secret: str) -> UsableKey:
         scopes=frozenset(row["scopes"]),
         expires_at=row["expires_at"],
         retention_days=row["retention_days"],
+        ingest=read_settings(row["settings"]).ingest,
     )

@@ -11,6 +11,7 @@ import asyncpg
 
 from storage.control_plane_pool import ControlPlanePool, from_json, org_uuid, to_json, uuid_or_none
 from storage.named_queries import load_queries
+from storage.organization_settings import check_settings
 from storage.scope import OrgScope
 from topics.errors import Refused
 
@@ -66,7 +67,10 @@ class Organizations:
         retention_days: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Organization:
-        """Change what is given; `settings` replaces the whole object. Records that are stored keep their retention."""
+        """Change what is given; `settings` replaces the whole object (storage/organization_settings.py), and is refused with the
+        path of what is wrong in it. Records that are stored keep their retention."""
+        if settings is not None:
+            check_settings(settings)
         row = await self._pool.fetch_one(
             "change the organization",
             "organization",

@@ -3,6 +3,7 @@
     AegisError
     ├── Refused        the same input will always fail      -> 4xx, or a dead letter
     ├── Unavailable    a dependency is away or full         -> 503 + Retry-After, or a retry with backoff
+    │   └── RateLimited    the sender's share is used up    -> 429 + Retry-After
     └── TooExpensive   allowed, but past a named limit      -> 422 naming the limit
 
 They live in the lowest package so that everything above can raise and catch the same ones.
@@ -37,6 +38,15 @@ class Unavailable(AegisError):
         super().__init__(reason)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Unavailable):
+    """A sender has used up what it may for now: `limit` of it, all of which is there again after `reset_s` seconds."""
+
+    def __init__(self, reason: str, *, retry_after_s: float, limit: int, reset_s: int) -> None:
+        super().__init__(reason, retry_after_s=retry_after_s)
+        self.limit = limit
+        self.reset_s = reset_s
 
 
 class TooExpensive(AegisError):

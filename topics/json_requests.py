@@ -8,6 +8,7 @@ What the four signals share; their Structs and bounds are in topics/*_records.py
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Generic, TypeVar
 
@@ -17,22 +18,33 @@ import numpy.typing as npt
 from msgspec import Meta, Raw
 
 from topics.errors import Refused
-from topics.timestamps import Timestamp, parse_timestamps
+from topics.timestamps import TIMESTAMP_FORMAT, Timestamp, parse_timestamps
 
 OBJECT_BYTES_MAX = 65_536
+DEPTH_MAX = 64
+"""How deep undecoded JSON may be nested. Parsers stop at different depths, ours at one that depends on who calls it, so what one
+accepts another may not; this bound is below all of theirs."""
 
 EMPTY_OBJECT = Raw(b"{}")
 EMPTY_ARRAY = Raw(b"[]")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 ShortText = Annotated[str, Meta(max_length=200)]
+DOUBLE_SCHEMA = {"minimum": -sys.float_info.max, "maximum": sys.float_info.max}
+TIME_SCHEMA = {"format": TIMESTAMP_FORMAT}
 Time = Annotated[
-    str | int | float, Meta(description="ISO 8601 text, or unix seconds, milliseconds, microseconds or nanoseconds")
+    str | int | float,
+    Meta(
+        description="ISO 8601 text (no zone means UTC), or unix seconds, milliseconds, microseconds or nanoseconds, as a number"
+        " or as text of 9 to 19 digits; from 1970-01-01 to 2262-04-11",
+        extra_json_schema=TIME_SCHEMA,
+        examples=["2025-10-31T10:00:00.123456789Z", 1761904800000],
+    ),
 ]
 Attributes = Annotated[
     Raw,
     Meta(
-        description="a JSON object of anything else, up to 65,536 bytes",
+        description="a JSON object of anything else, up to 65,536 bytes, nested up to 64 deep",
         extra_json_schema={"type": ["object", "null"], "additionalProperties": True},
     ),
 ]
@@ -40,6 +52,10 @@ Attributes = Annotated[
 _FIELD_NAMED = re.compile(r"^Object (?:missing required|contains unknown) field `([^`]{1,100})`")
 _OBJECT_OR_NULL = b"{n"  # how a JSON text of either begins
 _ARRAY_OR_NULL = b"[n"
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_DEEP_FROM_BYTES = 2 * DEPTH_MAX  # What opens must close.
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"{[")], _STEPS[list(b"}]")] = 1, -1
 
 T = TypeVar("T")
 
@@ -110,10 +126,24 @@ def read_times(
 
 
 def check_object(raw: Raw, collection: str, i: int, field: str, bytes_max: int = OBJECT_BYTES_MAX) -> None:
-    """Raises `Refused` unless undecoded JSON is an object or null, within its bound."""
+    """Raises `Refused` unless undecoded JSON is an object or null, within its bounds."""
     text = memoryview(raw)
     if len(text) > bytes_max or text[0] not in _OBJECT_OR_NULL:
         raise invalid_field(f"{collection}[{i}].{field}", _fault(len(text), bytes_max, field, "an object"))
+    if len(text) > _DEEP_FROM_BYTES and _is_deep(bytes(text)):
+        raise _too_deep(f"{collection}[{i}].{field}")
+
+
+def _is_deep(text: bytes) -> bool:
+    """Whether JSON is nested deeper than `DEPTH_MAX`."""
+    if text.count(b"{") + text.count(b"[") <= DEPTH_MAX:
+        return False
+    steps = _STEPS[np.frombuffer(_STRING.sub(b"", text), np.uint8)]
+    return bool(np.cumsum(steps, dtype=np.int32).max() > DEPTH_MAX)
+
+
+def _too_deep(path: str) -> Refused:
+    return invalid_field(path, f"nested more than {DEPTH_MAX} deep")
 
 
 def read_array(raw: Raw, decoder: msgspec.json.Decoder[list[T] | None], collection: str, i: int, field: str) -> list[T]:
@@ -122,6 +152,8 @@ def read_array(raw: Raw, decoder: msgspec.json.Decoder[list[T] | None], collecti
     path = f"{collection}[{i}].{field}"
     if len(text) > OBJECT_BYTES_MAX or text[0] not in _ARRAY_OR_NULL:
         raise invalid_field(path, _fault(len(text), OBJECT_BYTES_MAX, field, "an array"))
+    if len(text) > _DEEP_FROM_BYTES and _is_deep(bytes(text)):
+        raise _too_deep(path)
     try:
         return decoder.decode(raw) or []
     except msgspec.ValidationError as exc:

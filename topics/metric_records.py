@@ -15,7 +15,9 @@ import numpy.typing as npt
 from msgspec import Meta, Raw
 
 from topics.json_requests import (
+    DOUBLE_SCHEMA,
     EMPTY_OBJECT,
+    TIME_SCHEMA,
     RequestReader,
     check_object,
     invalid_field,
@@ -64,11 +66,17 @@ class MetricPoint(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     ]
     value: Annotated[
         float | Literal["NaN", "+Inf", "-Inf", "StaleNaN"],
-        Meta(description="a number, or one of the texts; StaleNaN says that the series has ended"),
+        Meta(
+            description="a number within the range of a double, or one of the texts; StaleNaN says that the series has ended",
+            extra_json_schema=DOUBLE_SCHEMA,
+        ),
     ]
     timestamp: Annotated[
         str | int | float | None,
-        Meta(description="as a log's, kept to the microsecond; without one it is the time of arrival"),
+        Meta(
+            description="as a log's, kept to the microsecond; without one it is the time of arrival",
+            extra_json_schema=TIME_SCHEMA,
+        ),
     ] = None
     type: Annotated[
         Literal["gauge", "counter", "histogram", "summary"] | None,
@@ -95,6 +103,7 @@ class MetricsRequest(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 _READER: RequestReader[MetricPoint] = RequestReader(MetricsRequest, "metrics", POINTS_MAX)
 _LABELS = msgspec.json.Decoder(dict[str, str] | None)
+_ANY_LABELS = msgspec.json.Decoder(dict[str, Raw])
 
 # Prometheus' stale marker: a NaN of its own (model/value in prometheus/prometheus).
 _STALE = np.array([0x7FF0_0000_0000_0002], np.int64).view(np.float64)
@@ -187,7 +196,7 @@ def _labels(raw: Raw, i: int) -> dict[str, str]:
     try:
         labels = _LABELS.decode(raw) or {}
     except msgspec.ValidationError as exc:
-        raise invalid_field(path, reason_and_path(str(exc))[0]) from None
+        raise invalid_field(_label_at_fault(raw, path), reason_and_path(str(exc))[0]) from None
     if len(labels) > LABELS_MAX:
         raise invalid_field(path, f"at most {LABELS_MAX} labels are allowed")
     for name, value in labels.items():
@@ -201,3 +210,11 @@ def _labels(raw: Raw, i: int) -> dict[str, str]:
             raise invalid_field(f"{path}.{name}", f"expected at most {LABEL_VALUE_MAX} characters, none of them U+0000")
     # By Prometheus' data model a label with an empty value is no label.
     return {name: value for name, value in labels.items() if value}
+
+
+def _label_at_fault(raw: Raw, path: str) -> str:
+    """The path of the first label that is no text."""
+    for name, value in _ANY_LABELS.decode(raw).items():
+        if memoryview(value)[0] != ord('"'):
+            return f"{path}.{name[:LABEL_NAME_MAX]}"
+    return path

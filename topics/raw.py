@@ -19,7 +19,7 @@ class RawBatch:
 
     `received_at_ms` is unix milliseconds by the gateway's clock; `format` names the wire format (one file each in gateway/);
     `encoding` is the content encoding of `body` ("identity" for none); `retention_days` is what the organization keeps
-    records for, 0 for ever.
+    records for, 0 for ever. `client_address` and `user_agent` are those of the request, where it came from a browser.
     """
 
     org_id: str
@@ -29,10 +29,12 @@ class RawBatch:
     body: bytes
     format: str = "native"
     encoding: str = "identity"
+    client_address: str = ""
+    user_agent: str = ""
 
     def headers(self) -> Headers:
         """The message headers that carry everything but the body."""
-        return [
+        headers = [
             ("org", self.org_id.encode()),
             ("request", self.request_id.encode()),
             ("received_at_ms", b"%d" % self.received_at_ms),
@@ -40,6 +42,10 @@ class RawBatch:
             ("format", self.format.encode()),
             ("encoding", self.encoding.encode()),
         ]
+        if self.client_address or self.user_agent:
+            headers.append(("client_address", self.client_address.encode()))
+            headers.append(("user_agent", self.user_agent.encode()))
+        return headers
 
     @classmethod
     def from_message(cls, body: bytes, headers: Iterable[tuple[str, bytes]]) -> RawBatch:
@@ -54,6 +60,8 @@ class RawBatch:
                 body=body,
                 format=known["format"].decode(),
                 encoding=known["encoding"].decode(),
+                client_address=known.get("client_address", b"").decode(),
+                user_agent=known.get("user_agent", b"").decode(),
             )
         except (KeyError, ValueError) as exc:
             raise Refused(f"cannot read a raw message: header {exc}", code="bad_message") from exc

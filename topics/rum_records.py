@@ -13,6 +13,7 @@ import numpy.typing as npt
 from msgspec import Meta, Raw
 
 from topics.json_requests import (
+    DOUBLE_SCHEMA,
     EMPTY_OBJECT,
     Attributes,
     Name,
@@ -52,13 +53,18 @@ class RumEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
         Meta(description="of the web vital (LCP, INP, CLS, ...), action or resource"),
     ] = None
     value: Annotated[
-        float | None, Meta(description="of the web vital; of a resource or long task how long it took, in milliseconds")
+        float | None,
+        Meta(
+            description="of the web vital; of a resource or long task how long it took, in milliseconds",
+            extra_json_schema=DOUBLE_SCHEMA,
+        ),
     ] = None
     error: RumError | None = None
     client: Annotated[
         Raw,
         Meta(
-            description="what the client says of itself (user_agent, screen, connection, ...), up to 16,384 bytes",
+            description="what the client says of itself (user_agent, screen, connection, ...), up to 16,384 bytes,"
+            " nested up to 64 deep",
             extra_json_schema={"type": ["object", "null"], "additionalProperties": True},
         ),
     ] = msgspec.field(default_factory=lambda: EMPTY_OBJECT)

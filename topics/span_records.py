@@ -16,6 +16,7 @@ from topics.errors import Refused
 from topics.json_requests import (
     EMPTY_ARRAY,
     EMPTY_OBJECT,
+    TIME_SCHEMA,
     Attributes,
     Name,
     RequestReader,
@@ -63,7 +64,10 @@ class SpanRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     service: Annotated[Name, Meta(description="what did it, for example `checkout`")]
     operation: Annotated[str, Meta(min_length=1, max_length=1000, description="for example `GET /orders/{id}`")]
     start_time: Time
-    end_time: Annotated[str | int | float | UnsetType, Meta(description="as start_time, and not before it")] = UNSET
+    end_time: Annotated[
+        str | int | float | UnsetType,
+        Meta(description="as start_time, and not before it", extra_json_schema=TIME_SCHEMA),
+    ] = UNSET
     duration_ms: Annotated[
         Annotated[float, Meta(ge=0, le=DURATION_MS_MAX)] | UnsetType,
         Meta(description="milliseconds; end_time counts if both are there"),
@@ -76,10 +80,18 @@ class SpanRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     status_message: Annotated[Annotated[str, Meta(max_length=4096)] | None, Meta(description="what went wrong")] = None
     attributes: Attributes = msgspec.field(default_factory=lambda: EMPTY_OBJECT)
     events: Annotated[
-        Raw, Meta(description="up to 128, 65,536 bytes in all", extra_json_schema=_list_schema("SpanEvent", EVENTS_MAX))
+        Raw,
+        Meta(
+            description="up to 128, 65,536 bytes in all, nested up to 64 deep",
+            extra_json_schema=_list_schema("SpanEvent", EVENTS_MAX),
+        ),
     ] = msgspec.field(default_factory=lambda: EMPTY_ARRAY)
     links: Annotated[
-        Raw, Meta(description="up to 128, 65,536 bytes in all", extra_json_schema=_list_schema("SpanLink", LINKS_MAX))
+        Raw,
+        Meta(
+            description="up to 128, 65,536 bytes in all, nested up to 64 deep",
+            extra_json_schema=_list_schema("SpanLink", LINKS_MAX),
+        ),
     ] = msgspec.field(default_factory=lambda: EMPTY_ARRAY)
 
 

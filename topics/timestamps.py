@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +24,30 @@ from topics.errors import Refused
 Timestamp = str | int | float
 
 _NS_TYPE = pa.timestamp("ns", "UTC")
+_TEXT_MAX = 64
 _COLUMN_FROM = 24  # below this many values the per-value path is cheaper than two pyarrow calls
 _NS_MAX = 2**63 - 1
 _UNITS = ((10**11, 1_000_000_000), (10**14, 1_000_000), (10**17, 1_000))  # below the first: nanoseconds of one; else 1
 _ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)? ?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
 _NUMERIC = re.compile(r"\d{9,19}", re.ASCII)
+
+_ISO_SCHEMA = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([Tt ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
+)
+TIMESTAMP_FORMAT: Final = "timestamp"
+TIMESTAMP_SCHEMAS: Final[list[dict[str, Any]]] = [
+    {"type": "string", "format": TIMESTAMP_FORMAT, "maxLength": 64, "pattern": f"^({_ISO_SCHEMA}|[0-9]{{9,19}})$"},
+    {"type": "number", "description": "seconds", "minimum": 0, "exclusiveMaximum": 9223372036.854776},
+    {"type": "number", "description": "milliseconds", "minimum": 10**11, "exclusiveMaximum": 9223372036854.777},
+    {"type": "number", "description": "microseconds", "minimum": 10**14, "exclusiveMaximum": 9223372036854776},
+    {"type": "number", "description": "nanoseconds", "minimum": 10**17, "exclusiveMaximum": 2**63},
+]
+"""What this accepts as JSON schemas: each upper bound is the first double past the range. Of a text they say the form alone.
+They stand in the published schema wherever the format is `TIMESTAMP_FORMAT`."""
 
 
 def parse_timestamps(values: Sequence[Timestamp]) -> npt.NDArray[np.int64]:
@@ -79,6 +96,8 @@ def _parse_column(values: Sequence[Timestamp]) -> npt.NDArray[np.int64] | None:
 def parse_timestamp(value: Timestamp) -> int:
     """Parse one value to unix nanoseconds. Raises `Refused` when it is no timestamp, or out of range."""
     if isinstance(value, str):
+        if len(value) > _TEXT_MAX:
+            raise _refused(value)
         ns = int(value) * _unit_ns(int(value)) if _NUMERIC.fullmatch(value) else _parse_iso(value)
     elif isinstance(value, int):
         ns = value * _unit_ns(value)
@@ -89,7 +108,8 @@ def parse_timestamp(value: Timestamp) -> int:
         ns = int(whole) * unit + round(fraction * unit)
     else:
         raise _refused(value)
-    if not 0 <= ns <= _NS_MAX:
+    # A float may be below zero by less than a nanosecond.
+    if not 0 <= ns <= _NS_MAX or (isinstance(value, float) and value < 0):
         raise Refused(
             f"cannot accept timestamp {_shown(value)}: it must lie between 1970-01-01 and 2262-04-11",
             code="bad_timestamp",

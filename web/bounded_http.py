@@ -6,8 +6,8 @@ The server that we use has no bound on either: one connection could fill the mem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -21,13 +21,17 @@ LINGER_S = 1.0
 BODY_BYTES_MAX = 65_536
 BODY_TIMEOUT_S = 20.0
 
-Receive = Callable[[], Awaitable[Any]]
+Receive = Callable[[], Coroutine[Any, Any, Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which cuts off a request whose head is larger than 64 KB or takes longer than 20 s."""
+    """uvicorn's HTTP protocol, which cuts off a request whose head is larger than 64 KB or takes longer than 20 s.
 
+    While `draining`, each request is the last one of its connection, and its answer says so.
+    """
+
+    draining: ClassVar[bool] = False
     _head_bytes = 0
     _in_head = True
     _cut = False
@@ -51,8 +55,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         # A head and a body may share a piece, so the piece is parsed first; it is judged if the head is open still.
-        if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+        if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self._cut and not self.transport.is_closing():
             self._cut_off(431, "head_too_large", f"cannot accept: more than {HEAD_BYTES_MAX} bytes of headers")
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered in our shape, too: `msg` is uvicorn's words for it."""
+        self._cut_off(400, "malformed_request", f"cannot accept: {msg.rstrip('.').lower()}")
 
     def on_message_begin(self) -> None:
         """A head begins, on a fresh connection or behind an earlier request."""
@@ -65,6 +73,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+        if self.draining and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _expect_head(self) -> None:
         self._in_head = True

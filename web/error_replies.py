@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from topics.errors import AegisError, Refused, TooExpensive, Unavailable
+from topics.errors import AegisError, RateLimited, Refused, TooExpensive, Unavailable
 
 STATUS_OF_CODE: Final[dict[str, int]] = {
     # What is wrong with who asks.
@@ -31,6 +31,7 @@ STATUS_OF_CODE: Final[dict[str, int]] = {
     "malformed_json": 400,
     "invalid_utf8": 400,
     "duplicate_header": 400,
+    "bad_encoding": 400,
     "not_found": 404,
     "method_not_allowed": 405,
     "slow_request": 408,
@@ -65,6 +66,10 @@ class ErrorReply:
 
 def error_reply(exc: AegisError) -> ErrorReply:
     """The reply for a failure raised on purpose."""
+    if isinstance(exc, RateLimited):
+        shares = {"ratelimit-limit": str(exc.limit), "ratelimit-remaining": "0", "ratelimit-reset": str(exc.reset_s)}
+        wait = {"retry-after": str(max(1, math.ceil(exc.retry_after_s)))}
+        return ErrorReply(429, "rate_limited", error_body("rate_limited", exc.reason), wait | shares)
     if isinstance(exc, Unavailable):
         wait = {"retry-after": str(max(1, math.ceil(exc.retry_after_s)))}
         return ErrorReply(503, "unavailable", error_body("unavailable", exc.reason), wait)

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from topics.errors import Unavailable
+from web.error_replies import install_error_replies
 
 Check = Callable[[], Awaitable[None]]
 """Returns when the dependency can be used, raises `Unavailable` saying why not."""
@@ -92,6 +93,14 @@ def health_router(health: Health) -> APIRouter:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def operations_app(title: str, health: Health) -> FastAPI:
+    """An application of the three routes and nothing else, for a port of a process's own."""
+    app = FastAPI(title=title, openapi_url=None)
+    install_error_replies(app)
+    app.include_router(health_router(health))
+    return app
 
 
 def _json(answer: dict[str, Any], status: int) -> Response:

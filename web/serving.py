@@ -19,6 +19,7 @@ from topics.errors import Refused
 from web.bounded_http import BoundedHttpProtocol
 
 DRAIN_S = 20
+"""How long requests that are under way at the end may take."""
 BACKLOG = 2048
 
 
@@ -53,21 +54,35 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: Any, sock: socket.socket, *, stop: asyncio.Event, on_drain: Callable[[], None] | None = None
+    app: Any,
+    sock: socket.socket,
+    *,
+    stop: asyncio.Event,
+    on_drain: Callable[[], None] | None = None,
+    drain_s: float = 0.0,
 ) -> None:
     """Serve until `stop` is set, then finish the requests under way (at most `DRAIN_S` seconds) and return.
 
+    When `stop` is set, `on_drain` is called, which makes /ready say no. For `drain_s` seconds more new requests are taken all
+    the same, because who balances load hears of it late; each answer says that its connection closes.
+
     Raises RuntimeError when the server ends by itself.
     """
+
+    class Protocol(BoundedHttpProtocol):
+        """This server's alone, so that its draining concerns no other one of the process."""
+
     config = uvicorn.Config(
         app,
         loop="none",
-        http=BoundedHttpProtocol,
+        http=Protocol,
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
+        # Whom to believe about the client's address is the gateway's own setting; uvicorn believes everybody on this machine.
+        proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=75,
     )
@@ -81,6 +96,9 @@ async def serve(
         raise RuntimeError("the HTTP server ended by itself")
     if on_drain is not None:
         on_drain()
+    Protocol.draining = True
+    if drain_s > 0:
+        await asyncio.wait({serving}, timeout=drain_s)
     server.should_exit = True
     await serving
 

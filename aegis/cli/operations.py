@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(data_dir: DataDir = None, json: Json = False) -> None:
-    """Show the processes of a running `aegis up`, and the workers of pools: pid, uptime, restarts and health."""
+    """Show the processes of a running `aegis up`, and those of `--processes N`: pid, uptime, restarts and health."""
     from aegis.instance import read_instance  # Imported here, so that other commands start quickly.
 
     instance = asyncio.run(read_instance(settings_of(data_dir).data_dir))
@@ -35,7 +35,7 @@ def status(data_dir: DataDir = None, json: Json = False) -> None:
             for each in instance["processes"]
         ]
         columns = ("process", "port", "pid", "state", "uptime s", "restarts", "health")
-        print_table(f"aegis on {instance['url']}" if instance["url"] else "workers", columns, rows)
+        print_table(f"aegis on {instance['url']}" if instance["url"] else "aegis", columns, rows)
 
 
 def doctor(data_dir: DataDir = None, json: Json = False) -> None:
@@ -83,15 +83,12 @@ async def _send_demo(
     from aegis.client import IngestClient  # As above.
     from aegis.demo import ShopTraffic
     from aegis.instance import development_credentials, read_instance
-    from topics.metric_records import POINTS_MAX
-    from topics.rum_records import EVENTS_MAX
-    from topics.span_records import SPANS_MAX
 
     settings = settings_of(data_dir)
     if url is None:
         url = (await read_instance(settings.data_dir))["url"]
         if url is None:
-            raise Refused("cannot send: only workers run here; name a gateway with --url", code="not_running")
+            raise Refused("cannot send: no `aegis up` runs here; name a gateway with --url", code="not_running")
     if org_key is None or secret is None:
         development = await development_credentials(settings)
         org_key, secret = development.org_key, development.secret
@@ -106,15 +103,16 @@ async def _send_demo(
     )
     with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task("", total=rate * seconds or None, rate=0.0)
-        async with IngestClient(url, org_key=org_key, secret=secret) as client:
+        # Without idempotency keys, as an endless demo would use all that an organization may have within a day.
+        async with IngestClient(url, org_key=org_key, secret=secret, keyed=False) as client:
             try:
                 while not seconds or accepted < rate * seconds:
                     size = min(batch, rate, int(rate * seconds) - accepted if seconds else batch)
                     traffic = shop.batch(size, now_ns=time.time_ns())
                     accepted += (await client.send_logs(traffic.logs)).accepted
-                    beside["metrics"] += await _send_all(client.send_metrics, traffic.metrics, POINTS_MAX)
-                    beside["spans"] += await _send_all(client.send_spans, traffic.spans, SPANS_MAX)
-                    beside["rum"] += await _send_all(client.send_rum, traffic.rum, EVENTS_MAX)
+                    beside["metrics"] += (await client.send_metrics(traffic.metrics)).accepted
+                    beside["spans"] += (await client.send_spans(traffic.spans)).accepted
+                    beside["rum"] += (await client.send_rum(traffic.rum)).accepted
                     elapsed = time.monotonic() - begin
                     progress.update(bar, completed=accepted, rate=accepted / max(elapsed, 0.001))
                     await asyncio.sleep(max(0.0, accepted / rate - elapsed))
@@ -127,11 +125,3 @@ async def _send_demo(
         "seconds": round(elapsed, 2),
         "logs_per_second": round(accepted / max(elapsed, 0.001)),
     }
-
-
-async def _send_all(send: Any, records: list[dict[str, Any]], most: int) -> int:
-    """Send records in requests of at most `most`; how many were accepted."""
-    accepted = 0
-    for at in range(0, len(records), most):
-        accepted += (await send(records[at : at + most])).accepted
-    return accepted

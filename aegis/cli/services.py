@@ -46,13 +46,39 @@ def gateway(
     ] = None,
     host: Host = None,
     with_query: Annotated[bool, typer.Option("--with-query", help="serve the query API on the same port")] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="so many processes on this one port; those that die start again (AEGIS_GATEWAY_PROCESSES)",
+            show_default=False,
+        ),
+    ] = None,
+    own_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="with several: each one's own /health and /metrics, from here on (AEGIS_GATEWAY_OWN_PORT)",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = None,
+    listener: Annotated[int | None, typer.Option(hidden=True, help="descriptor of the socket to serve")] = None,
 ) -> None:
     """Run a gateway: it takes signed requests and puts them onto topics."""
-    from aegis.processes.gateway import run_gateway  # As above.
+    settings = settings_of(data_dir, port=port, host=host, gateway_processes=processes, gateway_own_port=own_port)
+    if settings.gateway_processes > 1:
+        from aegis.processes.pool import run_gateway_pool  # As above.
 
-    settings = settings_of(data_dir, port=port, host=host)
-    _run("gateway", settings, run_gateway(settings, with_query=with_query))
+        pool = run_gateway_pool(settings, processes=settings.gateway_processes, with_query=with_query)
+        configure_logging("gateways", settings.log_level)
+        asyncio.run(pool)
+        return
+    from aegis.processes.gateway import run_gateway
+
+    _run("gateway", settings, run_gateway(settings, with_query=with_query, listener=listener))
 
 
 def query(
@@ -97,7 +123,7 @@ def worker(
         raise Refused(f"cannot start: --duty {unknown[0]} is none of {', '.join(DUTIES)}")
     settings = settings_of(data_dir, worker_port=port, worker_processes=processes, host=host)
     if settings.worker_processes > 1:
-        from aegis.processes.worker_pool import run_worker_pool
+        from aegis.processes.pool import run_worker_pool
 
         pool = run_worker_pool(settings, processes=settings.worker_processes, duties=duty or DUTIES)
         configure_logging("workers", settings.log_level)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -11,7 +13,8 @@ from aegis.access import listening_for_changes, opened_control_plane, tokens
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from gateway.app import GatewayApp
-from gateway.ingest import Ingest
+from gateway.client_address import ClientAddresses
+from gateway.ingest import Ingest, IngestLimits
 from gateway.keys import KeyDirectory, load_ingest_keys
 from gateway.native_logs import NATIVE_LOGS
 from gateway.native_metrics import NATIVE_METRICS
@@ -21,8 +24,9 @@ from query.app import query_router
 from storage.changes import Change
 from storage.logs import LogStore
 from topics.names import RAW_TOPICS
+from topics.redis_streams.intake import RedisIntake
 from topics.redis_streams.stream_producer import StreamProducer
-from web.health import Health, health_router
+from web.health import Health, health_router, operations_app
 from web.serving import bind, serve, stop_on_signals
 
 log = logging.getLogger(__name__)
@@ -36,11 +40,17 @@ _FORMATS = {
 """Path -> the wire format that it takes."""
 
 
-async def run_gateway(settings: Settings, *, with_query: bool) -> None:
-    """Serve ingestion, and with `with_query` the query API on the same port, until SIGTERM."""
+async def run_gateway(settings: Settings, *, with_query: bool, listener: int | None = None) -> None:
+    """Serve ingestion, and with `with_query` the query API on the same port, until SIGTERM.
+
+    `listener` is the descriptor of a socket that listens already and is shared with other gateways (aegis/processes/pool.py);
+    /health, /ready and /metrics are then served on AEGIS_GATEWAY_OWN_PORT too.
+    """
     async with AsyncExitStack() as stack:
-        sock = bind(settings.host, settings.port, setting="AEGIS_PORT")
-        stack.callback(sock.close)
+        sock, own = _sockets(settings, listener)
+        for each in (sock, own):
+            if each is not None:
+                stack.callback(each.close)
         stop = stop_on_signals()
         control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=True))
         await declare_all_topics_in_time(settings, stop)
@@ -51,15 +61,7 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         await keys.start()
         stack.push_async_callback(keys.close)
         await stack.enter_async_context(listening_for_changes(settings, partial(_refresh_keys, keys)))
-        ingest = Ingest(
-            formats=_FORMATS,
-            keys=keys,
-            producer=producer,
-            body_bytes_max=settings.body_bytes_max,
-            timestamp_window_s=settings.timestamp_window_s,
-            keep_for_ever=settings.retention == "off",
-        )
-        app = GatewayApp(ingest)
+        app = GatewayApp(_ingest(settings, keys, producer))
         checks: dict[str, Any] = {"redis": producer.ping, "postgres": control_plane.ping}
         if with_query:
             clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
@@ -68,7 +70,43 @@ async def run_gateway(settings: Settings, *, with_query: bool) -> None:
         health = Health("gateway", checks, required=frozenset({"redis"}))
         app.include_router(health_router(health))
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])
-        await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))
+        drain = partial(setattr, health, "draining", True)
+        if own is None:
+            await serve(app, sock, stop=stop, on_drain=drain, drain_s=settings.drain_s)
+            return
+        drained = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            # Until the last request is answered, so that who looks on sees that as well.
+            group.create_task(serve(operations_app("Aegis gateway", health), own, stop=drained))
+            await serve(app, sock, stop=stop, on_drain=drain, drain_s=settings.drain_s)
+            drained.set()
+
+
+def _sockets(settings: Settings, listener: int | None) -> tuple[socket.socket, socket.socket | None]:
+    """The one for requests, and this process's own where the first one is shared."""
+    if listener is None:
+        return bind(settings.host, settings.port, setting="AEGIS_PORT"), None
+    return socket.socket(fileno=listener), bind(
+        settings.host, settings.gateway_own_port, setting="AEGIS_GATEWAY_OWN_PORT"
+    )
+
+
+def _ingest(settings: Settings, keys: KeyDirectory, producer: StreamProducer) -> Ingest:
+    return Ingest(
+        formats=_FORMATS,
+        keys=keys,
+        intake=RedisIntake(producer),
+        addresses=ClientAddresses([text.strip() for text in settings.trusted_proxies.split(",") if text.strip()]),
+        limits=IngestLimits(
+            body_bytes_max=settings.body_bytes_max,
+            decoded_bytes_max=settings.decoded_bytes_max,
+            timestamp_window_s=settings.timestamp_window_s,
+            organization_per_minute=settings.rate_limit_organization,
+            address_per_minute=settings.rate_limit_address,
+            idempotency_keys_max=settings.idempotency_keys_max,
+        ),
+        keep_for_ever=settings.retention == "off",
+    )
 
 
 def _refresh_keys(keys: KeyDirectory, change: Change) -> None:

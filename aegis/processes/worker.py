@@ -21,8 +21,7 @@ from storage.rum import RumStore
 from storage.spans import SpanStore
 from topics.errors import Unavailable
 from topics.faust_app import EmbeddedApp, TransportConfig
-from web.error_replies import install_error_replies
-from web.health import Health, health_router
+from web.health import Health, operations_app
 from web.serving import bind, serve, stop_on_signals
 
 log = logging.getLogger(__name__)
@@ -132,7 +131,4 @@ def _worker_app(apps: dict[str, EmbeddedApp], checks: dict[str, Any]) -> FastAPI
         }
 
     health = Health("worker", {"redis": transport, **checks}, required=frozenset({"redis"}), facts=facts)
-    app = FastAPI(title="Aegis worker", openapi_url=None)
-    install_error_replies(app)
-    app.include_router(health_router(health))
-    return app
+    return operations_app("Aegis worker", health)

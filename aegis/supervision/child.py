@@ -33,6 +33,7 @@ class Child:
             stderr=log,
             cwd=spec.cwd,
             env=dict(spec.env),
+            pass_fds=spec.inherited,
             # Ctrl-C in a terminal goes to the supervisor alone, which stops its children in order.
             start_new_session=True,
         )

@@ -27,6 +27,7 @@ class ProcessSpec:
 
     `prepare` does blocking work before every start (making folders, clearing what a crash left); it runs in a thread and may
     raise `Refused`. `account` is None for the supervisor's own user. `port` is where it serves /health, to be shown and asked.
+    `inherited` are file descriptors of the supervisor that it is handed under the same numbers.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ProcessSpec:
     stop_timeout_s: float = 10.0
     ready_timeout_s: float = 30.0
     port: int | None = None
+    inherited: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from aegis.supervision.identity import identity
 
 STATUS_FILE = "status.json"
-POOL_FOLDER = "workers-"
-"""How the folders of worker pools begin, within the data folder; each has a supervisor and a status of its own."""
+POOL_FOLDERS = {"gateway": "gateways-", "worker": "workers-"}
+"""What a pool runs -> how its folder begins, within the data folder; each has a supervisor and a status of its own."""
 
 State = Literal["waiting", "starting", "ready", "backoff", "stopped"]
 
@@ -68,9 +68,12 @@ def read_status(data_dir: Path) -> Status | None:
 
 
 def read_pool_statuses(data_dir: Path) -> list[Status]:
-    """What runs now in the worker pools of this data folder, in the order of their ports."""
-    folders = sorted(data_dir.glob(f"{POOL_FOLDER}*"), key=lambda folder: (len(folder.name), folder.name))
-    return [status for folder in folders if (status := read_status(folder)) is not None]
+    """What runs now in the pools of this data folder: gateways, then workers, each in the order of their ports."""
+    found: list[Status] = []
+    for prefix in POOL_FOLDERS.values():
+        folders = sorted(data_dir.glob(f"{prefix}*"), key=lambda folder: (len(folder.name), folder.name))
+        found += [status for folder in folders if (status := read_status(folder)) is not None]
+    return found
 
 
 def _process(entry: dict[str, Any]) -> ProcessStatus:

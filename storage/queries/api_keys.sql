@@ -24,7 +24,7 @@ FROM api_keys
 WHERE prefix = $1;
 
 -- name: load
-SELECT k.organization_id, k.prefix, k.secret_sealed, k.scopes, k.expires_at, o.retention_days
+SELECT k.organization_id, k.prefix, k.secret_sealed, k.scopes, k.expires_at, o.retention_days, o.settings
 FROM api_keys k
 JOIN organizations o ON o.id = k.organization_id
 WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())

@@ -78,7 +78,7 @@ def refusals(organization: Any) -> list[tuple[str, httpx.Response, int, str]]:
         ("too many bytes", organization.post(b" " * (5 * 1024 * 1024 + 1)), 413, "body_too_large"),
         ("invalid UTF-8", organization.post(BODY.replace(b"failed", b"\xc3\x28")), 400, "invalid_utf8"),
         ("content type", organization.post(BODY, content_type="text/plain"), 415, "unsupported_media_type"),
-        ("encoding", organization.post(BODY, content_encoding="gzip"), 415, "unsupported_encoding"),
+        ("encoding", organization.post(BODY, content_encoding="br"), 415, "unsupported_encoding"),
     ]
 
 

@@ -1,9 +1,12 @@
-"""How long the chaos lasts and what it is seeded with; a redis-server of its own for each test."""
+"""How long the chaos lasts and what it is seeded with; a redis-server or an instance of its own for each test."""
 
 from __future__ import annotations
 
 import importlib.util
 import random
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,18 +40,20 @@ def chaos_seed(request: pytest.FixtureRequest) -> int:
     return random.SystemRandom().randrange(1 << 31) if seed is None else int(seed)
 
 
-def _load_redis_server() -> Any:
-    """Load what the integration tests have; folders of tests are no packages."""
-    path = Path(__file__).parents[1] / "integration" / "redis_streams_server.py"
-    spec = importlib.util.spec_from_file_location("redis_streams_server", path)
+def _load(name: str) -> Any:
+    """Load what other tests have; folders of tests are no packages."""
+    path = Path(__file__).parents[1] / name
+    module_name = name.replace("/", "_").removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # Where dataclasses look for it.
     spec.loader.exec_module(module)
     return module
 
 
-_REDIS = _load_redis_server()
+_REDIS = _load("integration/redis_streams_server.py")
 
 
 @pytest.fixture
@@ -60,3 +65,21 @@ def redis_server(tmp_path: Path) -> Iterator[Any]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def new_instance() -> Iterator[Any]:
+    """Makes an `aegis up` with these settings (not started yet), and stops and removes it after the test."""
+    acceptance = _load("acceptance/conftest.py")
+    made: list[tuple[Any, Path]] = []
+
+    def make(**env: str) -> Any:
+        folder = Path(tempfile.mkdtemp(prefix="aegis-chaos-up-"))
+        folder.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root.
+        made.append((acceptance.Instance(folder, **env), folder))
+        return made[-1][0]
+
+    yield make
+    for instance, folder in made:
+        instance.close()
+        shutil.rmtree(folder)

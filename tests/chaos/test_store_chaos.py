@@ -1,4 +1,4 @@
-"""Stores and their workers die in the middle of inserts: tables and views hold every accepted record once (`make chaos`)."""
+"""Processes of an instance killed under load, stores mid-insert: tables and views hold all accepted records once."""
 
 from __future__ import annotations
 

@@ -344,6 +344,29 @@ async def redis_lossy_proxy(redis_server: Any) -> AsyncIterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def gateway_process(store_postgres_server: StorePostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running `aegis gateway` over a Redis and a PostgreSQL database of its own: `url`, `org_key`, `secret`, `redis_url`."""
+    folder = tmp_path_factory.mktemp("gateway")
+    name = f"gateway_{uuid.uuid4().hex}"
+
+    async def make_database() -> None:
+        admin = await asyncpg.connect(store_postgres_server.dsn())
+        await admin.execute(f"CREATE DATABASE {name}")
+        await admin.close()
+
+    asyncio.run(make_database())
+    (folder / "redis").mkdir()
+    redis = _REDIS.RedisServer(folder / "redis")
+    redis.start()
+    dsn = store_postgres_server.dsn(name)
+    gateway = _load_beside("gateway_process").GatewayProcess(folder, redis_url=redis.url, dsn=dsn, port=_free_port())
+    gateway.start(_wait_until)
+    yield gateway
+    gateway.stop()
+    redis.kill()
+
+
+@pytest.fixture(scope="session")
 def store_timescale_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The real TimescaleDB without a schema: `address`. Skips without Node."""
     server = _TIMESCALE.TimescaleServer(tmp_path_factory.mktemp("timescale") / "server.log")

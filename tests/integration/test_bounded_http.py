@@ -83,6 +83,12 @@ async def test_one_endless_header_is_431(address: tuple[str, int]) -> None:
     assert (await answer(address, HEAD + b"x-filler: ", *[b"y" * 10_000] * 10)).startswith(b"HTTP/1.1 431 ")
 
 
+async def test_what_is_no_http_is_400_in_our_shape(address: tuple[str, int]) -> None:
+    received = await answer(address, b"hello\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b'"malformed_request"' in received
+
+
 async def test_headers_that_never_end_are_408(address: tuple[str, int]) -> None:
     received = await answer(address, HEAD, *[b"x: y\r\n"] * 20, pause_s=0.05)
     assert received.startswith(b"HTTP/1.1 408 ")

@@ -69,6 +69,7 @@ class Consumer(DeclaresTopics, Positions):
         self.after_assign: list[PartitionHook] = []
         self.topics: set[str] = set()
         self._assigned: set[TP] = set()
+        self._flow_held = False
         self._delivery = Delivery(self, Fetch(self.transport.wire("fetch"), self.transport.keys, config), config)
         keys = self.transport.keys
         self._commits = Commits(
@@ -270,6 +271,25 @@ class Consumer(DeclaresTopics, Positions):
             except Exception:
                 self.log.exception("a hook failed")
 
+    def hold_flow(self) -> None:
+        """Deliver nothing until `free_flow`, whoever resumes: Faust's recovery of the assignment before may still run."""
+        self._flow_held = True
+        self.stop_flow()
+
+    def free_flow(self) -> None:
+        """Let Faust resume from now on."""
+        self._flow_held = False
+
+    def resume_flow(self) -> None:
+        """Deliver again, unless it is held."""
+        if not self._flow_held:
+            super().resume_flow()
+
+    def end_generation(self) -> None:
+        """Make what is unfinished, or still on its way to an agent, count for nothing: no agent may write a table then."""
+        self.abandon()
+        self.app.consumer_generation_id += 1
+
     def begin_generation(self, lanes: Mapping[int, Lane]) -> set[TP]:
         """Start over with these lanes: fresh offsets, nothing delivered yet. Returns the topic partitions."""
         self._commits.begin(dict(lanes))
@@ -282,7 +302,6 @@ class Consumer(DeclaresTopics, Positions):
             self._acked[tp] = _NoList()
             self._acked_index[tp] = track.acked
             self._committed_offset[tp] = track.committed
-        self.app.consumer_generation_id += 1
         return self._assigned
 
     # -- for agents, sinks and operators

@@ -11,4 +11,4 @@ class Fenced(PartitionLost):
 
 
 class OutcomeUnknown(Unavailable):
-    """The connection was lost after EXEC had been sent: the transaction may have happened or not."""
+    """A command was sent and the connection was lost before its answer: whether Redis ran it is not known."""

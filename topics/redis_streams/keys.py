@@ -9,6 +9,7 @@
     ns:{p}:epoch:group       "<count>:<owner>", changes only when ownership does               string
     ns:{p}:intents:group     topic -> what a sink is about to write                            hash
     ns:{g:group}:members     member -> exp                                                     sorted set
+    ns:limits:minute, ns:replays:org:ten-minutes, ns:keys:org:day    see intake_scripts.py    hashes
 
 The partition in braces keeps what belongs to it together, should it ever be spread over servers.
 """
@@ -33,6 +34,21 @@ class Keys:
     def incarnation(self) -> str:
         """Hash that names the history the offsets belong to."""
         return f"{self.namespace}:incarnation"
+
+    @property
+    def limits(self) -> str:
+        """Prefix of the hashes of token buckets."""
+        return f"{self.namespace}:limits:"
+
+    @property
+    def replays(self) -> str:
+        """Prefix of the hashes of request identities."""
+        return f"{self.namespace}:replays:"
+
+    @property
+    def idempotency(self) -> str:
+        """Prefix of the hashes of idempotency keys."""
+        return f"{self.namespace}:keys:"
 
     @property
     def removed(self) -> str:

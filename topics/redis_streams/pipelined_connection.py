@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 
 from topics.errors import Unavailable
+from topics.redis_streams.errors import OutcomeUnknown
 
 log = logging.getLogger(__name__)
 
@@ -76,20 +77,26 @@ class PipelinedConnection:
 
         It fails with `Unavailable` (away, buffer full, no answer in time) or `hiredis.ReplyError` (Redis says no).
         """
+        return self._queued(_pack(args), 1)[0]
+
+    def call_all(self, *commands: tuple[Arg, ...]) -> list[asyncio.Future[Any]]:
+        """Queue several commands next to each other, for a transaction: all of them, or with `Unavailable` none."""
+        return self._queued(b"".join(map(_pack, commands)), len(commands))
+
+    def _queued(self, packed: bytes, commands: int) -> list[asyncio.Future[Any]]:
         wire, loop = self._wire, self._loop
         # A connection may be lost for a moment before its watcher has woken and put it away.
         if wire is None or loop is None or wire.closed.is_set():
             raise Unavailable(f"cannot reach Redis at {self._host}:{self._port}: {self._why_away}")
-        packed = _pack(args)
         if self._queue_bytes + len(packed) + wire.unsent_bytes() > self._buffer_bytes_max:
             raise Unavailable(f"cannot send to Redis: {self._buffer_bytes_max} bytes are waiting already")
-        future: asyncio.Future[Any] = loop.create_future()
         if not self._queue:
             loop.call_soon(self._write)
         self._queue.append(packed)
         self._queue_bytes += len(packed)
-        wire.waiting.append(future)
-        return future
+        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in range(commands)]
+        wire.waiting.extend(futures)
+        return futures
 
     def _write(self) -> None:
         queue, self._queue, self._queue_bytes = self._queue, [], 0
@@ -138,8 +145,10 @@ class PipelinedConnection:
         step_s = self._reply_timeout_s / 4
         while not wire.closed.is_set():
             replies, owed = wire.replies, bool(wire.waiting)
+            # Not wait_for: when a cancellation comes with the event, Python 3.11 loses it there, and close() would hang.
             with suppress(TimeoutError):
-                await asyncio.wait_for(wire.closed.wait(), step_s)
+                async with asyncio.timeout(step_s):
+                    await wire.closed.wait()
             silent_s = 0.0
             while owed and wire.replies == replies and wire.waiting and not wire.closed.is_set():
                 silent_s += step_s
@@ -147,7 +156,8 @@ class PipelinedConnection:
                     wire.abort(f"no answer within {self._reply_timeout_s:g} s")
                     return
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(wire.closed.wait(), step_s)
+                    async with asyncio.timeout(step_s):
+                        await wire.closed.wait()
 
     def _away(self, why: str) -> None:
         if why != self._why_away:
@@ -196,7 +206,7 @@ class _Wire(asyncio.Protocol):
         while self.waiting:
             future = self.waiting.popleft()
             if not future.done():
-                future.set_exception(Unavailable(reason))
+                future.set_exception(OutcomeUnknown(reason))
 
     def write(self, packed: list[bytes]) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -40,8 +40,7 @@ class Positions(FaustConsumer):
         return positions
 
     async def perform_seek(self) -> None:
-        """Start again behind the last commit. Needs no Redis: an assignment has read the offsets."""
-        self._read_offset.update(await self.seek_to_committed())
+        """Move nothing: an assignment begins behind the last commit, and what it has delivered since must not come twice."""
 
     async def _seek(self, partition: TP, offset: int) -> None:
         track = self.track(partition)

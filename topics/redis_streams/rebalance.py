@@ -215,6 +215,7 @@ class Ownership:
         self._tell_assignor(assigned)
         consumer.log.info("%s owns partitions %s", consumer.group, sorted(lanes))
         await consumer.run_hooks(consumer.after_assign, assigned)
+        consumer.free_flow()
         await consumer.on_partitions_assigned(set(assigned), app.consumer_generation_id)
 
     async def _quiesce(self) -> None:
@@ -222,7 +223,7 @@ class Ownership:
         consumer, app = self._consumer, self._app
         assigned = set(consumer.assignment())
         # Also with nothing assigned: the fetcher may run, and must not read before the agents know the new partitions.
-        consumer.stop_flow()
+        consumer.hold_flow()
         app.flow_control.suspend()
         consumer.pause_partitions(assigned)
         app.flow_control.clear()
@@ -230,6 +231,8 @@ class Ownership:
         await consumer.run_hooks(consumer.after_loss, gone)
         await consumer.run_hooks(consumer.before_revoke, assigned - gone)
         await consumer.wait_empty()
+        # Seen next is which tables hold only what is committed; nothing may change one between that and the new generation.
+        consumer.end_generation()
 
     async def _persist(self, ask: Any) -> Any:
         """Ask Redis until it answers: half a rebalance cannot be left."""

@@ -36,7 +36,8 @@ class StreamProducer:
         stream_messages_max: int = 100_000,
         topic_bytes_max: int = 256 << 20,
     ) -> None:
-        self._connection = PipelinedConnection(url)
+        self.connection = self._connection = PipelinedConnection(url)
+        self.namespace = namespace
         self._keys = Keys(namespace)
         self._topics = topics
         self._stream_messages_max = stream_messages_max
@@ -92,13 +93,30 @@ class StreamProducer:
         entry = encode_entry(value, key=key, headers=headers or (), timestamp_ms=int(time.time() * 1000))
         return self._connection.call("XADD", stream, "0-*", *entry)
 
+    def next_stream(self, topic: str) -> str | None:
+        """The stream that a topic's next message goes to; None until it was looked up. Raises `Unavailable` when full."""
+        streams = self._streams.get(topic)
+        if streams is None:
+            return None
+        if topic in self._full:
+            raise Unavailable(self._full[topic], retry_after_s=2.0)
+        self._next += 1
+        return streams[self._next % len(streams)]
+
+    async def find_next_stream(self, topic: str) -> str:
+        """The same after looking the topic up."""
+        await self._find_streams(topic)
+        stream = self.next_stream(topic)
+        assert stream is not None
+        return stream
+
     async def ping(self) -> None:
-        """See `Producer.ping`; a full pipeline counts as not able to take messages."""
+        """See `Producer.ping`; full counts as not able when every topic is: one that waits for its store leaves the others."""
         try:
             await self._connection.call("PING")
         except hiredis.ReplyError as exc:
             raise Unavailable(f"cannot use Redis: {exc}") from exc
-        if self._full:
+        if len(self._full) == len(self._topics):
             raise Unavailable(next(iter(self._full.values())))
 
     async def close(self) -> None:

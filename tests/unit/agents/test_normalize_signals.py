@@ -116,6 +116,6 @@ def test_every_field_of_a_rum_event_arrives() -> None:
 )
 def test_what_cannot_be_read_is_refused(normalize: Normalize, request_of: dict[str, Any]) -> None:
     normalize(batch(request_of), partition=0, offset=1)
-    for broken in ({"body": b"{"}, {"format": "otlp"}, {"encoding": "gzip"}, {"body": b'{"x":[]}'}):
+    for broken in ({"body": b"{"}, {"format": "otlp"}, {"encoding": "gzip"}, {"encoding": "br"}, {"body": b'{"x":[]}'}):
         with pytest.raises(Refused):
             normalize(batch(request_of, **broken), partition=0, offset=1)

@@ -9,18 +9,23 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 
 from aegis.client import sign
 from gateway.app import GatewayApp
-from gateway.ingest import Ingest
+from gateway.client_address import ClientAddresses
+from gateway.ingest import Ingest, IngestLimits
 from gateway.keys import IngestKey, KeyDirectory
 from gateway.native_logs import NATIVE_LOGS
 from gateway.native_metrics import NATIVE_METRICS
 from gateway.native_rum import NATIVE_RUM
 from gateway.native_traces import NATIVE_TRACES
+from gateway.published_answers import ANSWER_SCHEMAS, ANSWERS, PUBLISHED_CODES
 from topics.errors import Unavailable
+from topics.intake import Allowance, Taken, Terms
 from topics.raw import Headers, RawBatch
+from web.error_replies import STATUS_OF_CODE
 
 NOW = 1_761_904_800.5
 ORG = "0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11"
@@ -40,16 +45,26 @@ Post = Callable[..., Awaitable[httpx.Response]]
 
 
 class KeptMessages:
-    """A producer that keeps what it is given, or is away."""
+    """An intake that keeps what it is given and on which terms, or is away."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, RawBatch]] = []
+        self.terms: list[Terms] = []
+        self.charged: list[Terms] = []
         self.away: Unavailable | None = None
 
-    async def add(self, topic: str, value: bytes, headers: Headers) -> None:
+    async def take(self, topic: str, value: bytes, headers: Headers, terms: Terms) -> Taken:
         if self.away is not None:
             raise self.away
         self.messages.append((topic, RawBatch.from_message(value, headers)))
+        self.terms.append(terms)
+        return Taken(terms.answer, False, Allowance(1000, 999, 1))
+
+    async def charge(self, terms: Terms) -> Allowance:
+        if self.away is not None:
+            raise self.away
+        self.charged.append(terms)
+        return Allowance(1000, 999, 1)
 
     async def ping(self) -> None:
         if self.away is not None:
@@ -91,9 +106,9 @@ async def post(producer: KeptMessages, control_plane: KeptKeys) -> AsyncIterator
     ingest = Ingest(
         formats=FORMATS,
         keys=directory,
-        producer=producer,
-        body_bytes_max=100_000,
-        timestamp_window_s=300,
+        intake=producer,
+        addresses=ClientAddresses(),
+        limits=IngestLimits(body_bytes_max=100_000),
         now=lambda: NOW,
     )
     transport = httpx.ASGITransport(app=GatewayApp(ingest))
@@ -166,7 +181,13 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"drop": "content-type"}, 415, "unsupported_media_type"),
     ({"content_type": "text/plain"}, 415, "unsupported_media_type"),
     ({"content_type": "application/json; charset=latin1"}, 415, "unsupported_media_type"),
-    ({"content_encoding": "gzip"}, 415, "unsupported_encoding"),
+    ({"content_encoding": "br"}, 415, "unsupported_encoding"),
+    ({"content_encoding": "gzip, gzip"}, 415, "unsupported_encoding"),
+    ({"content_encoding": "gzip"}, 400, "bad_encoding"),
+    ({"x_idempotency_key": ""}, 400, "malformed_request"),
+    ({"x_idempotency_key": "k" * 256}, 400, "malformed_request"),
+    ({"x_idempotency_key": "two words"}, 400, "malformed_request"),
+    ({"content_encoding": ""}, 415, "unsupported_encoding"),
     ({"body": b"{"}, 400, "malformed_json"),
     ({"body": b""}, 400, "malformed_json"),
     ({"body": b'{"logs":[' + b"[" * 30_000 + b"]" * 30_000 + b"]}"}, 422, "invalid_field"),
@@ -184,6 +205,22 @@ async def test_bad_input_has_its_own_answer(
     response = await post(**how)
     assert error(response) == (status, code)
     assert producer.messages == []
+
+
+def test_every_refusal_is_published_with_its_status_and_an_example() -> None:
+    for _, status, refusal in REFUSED:
+        assert PUBLISHED_CODES[refusal] == status
+    assert {code: STATUS_OF_CODE[code] for code in PUBLISHED_CODES if code in STATUS_OF_CODE} == {
+        code: status for code, status in PUBLISHED_CODES.items() if code in STATUS_OF_CODE
+    }
+    # What only other routes answer.
+    assert set(STATUS_OF_CODE) - set(PUBLISHED_CODES) == {"bad_token", "not_found", "method_not_allowed"}
+    document = {"components": {"schemas": ANSWER_SCHEMAS}}
+    for answer in ANSWERS.values():
+        content = answer["content"]["application/json"]
+        examples = [each["value"] for each in content.get("examples", {}).values()] or [content["example"]]
+        for example in examples:
+            jsonschema_rs.Draft202012Validator(content["schema"] | document).validate(example)
 
 
 async def test_a_wrong_type_is_named_by_its_path(post: Post) -> None:
@@ -218,9 +255,9 @@ async def _ingest(producer: KeptMessages) -> Ingest:
     return Ingest(
         formats=FORMATS,
         keys=KeyDirectory(KeptKeys().load, refresh_s=60),
-        producer=producer,
-        body_bytes_max=100_000,
-        timestamp_window_s=300,
+        intake=producer,
+        addresses=ClientAddresses(),
+        limits=IngestLimits(body_bytes_max=100_000),
         now=lambda: NOW,
     )
 
