@@ -16,7 +16,7 @@ from types import MappingProxyType
 import asyncpg
 import msgspec
 
-from storage.metric_samples import Samples, decode_copy
+from storage.metric_samples import Samples, copy_bytes, decode_copy
 from storage.metric_selection import (
     Aggregation,
     BucketRange,
@@ -35,6 +35,8 @@ from topics.errors import Refused, TooExpensive
 
 SERIES_MAX = 50_000
 """Series that one question may read."""
+SAMPLES_MAX = 5_000_000
+"""Samples that one call of `read_samples` gives: they take some 60 bytes each while they are sorted."""
 
 _SQL = load_queries("metrics.sql")
 _MINUTE_US = 60_000_000
@@ -199,10 +201,19 @@ class MetricReader:
         decode = msgspec.json.Decoder(dict[str, str]).decode
         return [KnownSeries(row["id"], MappingProxyType(decode(row["labels"]))) for row in rows]
 
-    async def read_samples(self, scope: OrgScope, series_ids: Sequence[int], start_us: int, end_us: int) -> Samples:
+    async def read_samples(
+        self,
+        scope: OrgScope,
+        series_ids: Sequence[int],
+        start_us: int,
+        end_us: int,
+        *,
+        samples_max: int = SAMPLES_MAX,
+    ) -> Samples:
         """Samples with `start_us` <= ts < `end_us`, by series and time, as columns; ids of other organizations give none.
 
-        NaN and stale markers are among them, bit by bit.
+        NaN and stale markers are among them, bit by bit. Raises `TooExpensive` for more than `samples_max`, of which two at one
+        time count as two.
         """
         check_range(start_us, end_us)
         answer = bytearray()
@@ -210,10 +221,13 @@ class MetricReader:
         async def collect(part: bytes) -> None:
             answer.extend(part)
 
-        values = (scope.org_id, list(series_ids), as_time(start_us), as_time(end_us))
+        # One more tells that there are more.
+        values = (scope.org_id, list(series_ids), as_time(start_us), as_time(end_us), samples_max + 1)
         with postgres_errors("read samples"):
             async with self._pool.acquire() as connection:
                 await connection.copy_from_query(_SQL["read_samples"], *values, output=collect, format="binary")
+        if len(answer) > copy_bytes(samples_max):
+            raise TooExpensive(f"{samples_max} samples", "a selection of more")
         return decode_copy(answer)
 
     async def _ids(self, scope: OrgScope, selection: MetricSelection) -> list[int]:

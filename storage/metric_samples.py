@@ -72,6 +72,11 @@ def encode_copy(samples: Samples, block: int) -> bytes:
     return b"".join((_HEADER, rows.tobytes(), _TRAILER))
 
 
+def copy_bytes(samples: int) -> int:
+    """The length of an answer of so many rows."""
+    return len(_HEADER) + samples * _READ.itemsize + len(_TRAILER)
+
+
 def decode_copy(answer: bytes | bytearray) -> Samples:
     """The bytes of COPY (read_samples) TO STDOUT (FORMAT binary) -> samples in order, the later write where two share a time.
 

@@ -60,8 +60,17 @@ class AlreadyStored(AegisError):
 class MetricStore(MetricReader):
     """Metrics in TimescaleDB, or in plain PostgreSQL. One for a process: it remembers the ids of series."""
 
-    def __init__(self, timescale: Timescale, *, series_max: int, cached_series_max: int = _CACHED_SERIES_MAX) -> None:
+    def __init__(
+        self,
+        timescale: Timescale,
+        *,
+        series_max: int,
+        cached_series_max: int = _CACHED_SERIES_MAX,
+        abandoned_after_s: float = 60.0,
+    ) -> None:
+        """`abandoned_after_s`: how long a transaction of a writer that is gone may keep its successor waiting."""
         super().__init__(timescale)
+        self._abandoned_after = f"{abandoned_after_s * 1000:.0f}ms"
         self._series_max = series_max
         self._cache = SeriesCache(cached_series_max)
 
@@ -81,7 +90,7 @@ class MetricStore(MetricReader):
         compresses = (await self._timescale.capabilities()).compresses_copies
         with postgres_errors(_DOING):
             async with self._pool.acquire() as connection, connection.transaction():
-                block = await _advance(connection, source)
+                block = await _advance(connection, source, self._abandoned_after)
                 ids = [self._cache.ids(scope.org_id, batch.series) for scope, batch in batches]
                 resolved = await self._resolve(connection, batches, ids)
                 samples, refused = _block(batches, ids)
@@ -133,10 +142,11 @@ def _block(batches: Sequence[tuple[OrgScope, MetricBatch]], ids: list[list[int |
     return in_order(Samples(series_id, ts_us, value)), refused
 
 
-async def _advance(connection: Connection, source: SourceRange) -> int:
+async def _advance(connection: Connection, source: SourceRange, abandoned_after: str) -> int:
     """Move the offset; returns the block's number. The row stays locked, so that a stale owner waits here and is refused."""
     place = (source.incarnation, source.topic, source.partition)
-    block = await connection.fetchval(_SQL["advance_offset"], *place, source.first, source.last + 1)
+    values = (*place, source.first, source.last + 1, abandoned_after)
+    block = await connection.fetchval(_SQL["advance_offset"], *values)
     if block is None:
         raise AlreadyStored(await connection.fetchval(_SQL["get_next_offset"], *place))
     return int(block)

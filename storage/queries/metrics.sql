@@ -1,6 +1,7 @@
 -- Statements of storage/metrics.py, storage/series.py and storage/metric_reader.py, on TimescaleDB and on plain PostgreSQL.
 -- Samples know their series only, so each read takes its series through the organization, as an array that the index can use.
 -- The ten minutes of `date_bin` are the index's key (timescaledb/migrations/0002_create_metrics.sql); the bounds on `ts` decide.
+-- Values beyond 1e300 add as infinite, as in the rollups (summarize_samples): an overflow would be an error.
 -- Where `metrics_1m` stands, metrics_5m and metrics_1h are read too: storage/metric_reader.py has the list.
 
 -- name: get_capabilities
@@ -17,13 +18,18 @@ FROM metric_offsets
 WHERE incarnation = $1 AND topic = $2 AND partition = $3;
 
 -- name: advance_offset
--- Gives the number of the block, or nothing when the range begins below what is stored.
+-- Gives the number of the block, or nothing when the range begins below what is stored. A writer that stops here, with its host or
+-- alone, would keep the row, and with it the partition, from its successor for as long as PostgreSQL thinks that it is there: the
+-- server ends a transaction that is left alone for $6, and a COPY that takes longer.
 INSERT INTO metric_offsets AS known (incarnation, topic, partition, next_offset)
 VALUES ($1, $2, $3, $5)
 ON CONFLICT (incarnation, topic, partition) DO UPDATE
 SET next_offset = excluded.next_offset, stored_at = now()
 WHERE known.next_offset <= $4
-RETURNING nextval('metric_blocks');
+RETURNING
+    nextval('metric_blocks'),
+    set_config('idle_in_transaction_session_timeout', $6, true),
+    set_config('statement_timeout', $6, true);
 
 -- name: compress_copy
 SELECT set_config('timescaledb.enable_direct_compress_copy', 'on', true);
@@ -118,7 +124,8 @@ WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = AN
     AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
         BETWEEN date_bin('10 minutes', $3::timestamptz, '2000-01-01 00:00:00+00') AND $4::timestamptz
     AND ts >= $3::timestamptz
-    AND ts < $4::timestamptz;
+    AND ts < $4::timestamptz
+LIMIT $5;
 
 -- name: read_latest
 SELECT DISTINCT ON (series_id) series_id, ts, value
@@ -132,7 +139,8 @@ ORDER BY series_id, ts DESC, block DESC;
 
 -- name: aggregate_samples
 WITH points AS (
-    SELECT DISTINCT ON (series_id, ts) ts, value
+    SELECT DISTINCT ON (series_id, ts) ts, value,
+        CASE WHEN value > 1e300 THEN 'Infinity' WHEN value < -1e300 THEN '-Infinity' ELSE value END AS addend
     FROM metrics
     WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
         AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
@@ -144,7 +152,7 @@ WITH points AS (
 SELECT
     time_bucket($5::interval, ts) AS bucket,
     count(*) AS count,
-    sum(value) AS sum,
+    sum(addend) AS sum,
     min(value) AS min,
     max(value) AS max
 FROM points
@@ -170,7 +178,8 @@ ORDER BY 1;
 -- name: increase_samples
 -- Each step counts where it ends; $6 is the start less what to look back for the sample before it.
 WITH points AS (
-    SELECT DISTINCT ON (series_id, ts) series_id, ts, value
+    SELECT DISTINCT ON (series_id, ts) series_id, ts, value,
+        CASE WHEN value > 1e300 THEN 'Infinity' WHEN value < -1e300 THEN '-Infinity' ELSE value END AS addend
     FROM metrics
     WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
         AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
@@ -180,13 +189,14 @@ WITH points AS (
     ORDER BY series_id, ts, block DESC
 ),
 steps AS (
-    SELECT ts, value, lag(value) OVER (PARTITION BY series_id ORDER BY ts) AS before
+    SELECT ts, value, addend, lag(value) OVER by_series AS before, lag(addend) OVER by_series AS addend_before
     FROM points
     WHERE value <> 'NaN'
+    WINDOW by_series AS (PARTITION BY series_id ORDER BY ts)
 )
 SELECT
     time_bucket($5::interval, ts) AS bucket,
-    sum(CASE WHEN before IS NULL THEN 0 WHEN value < before THEN value ELSE value - before END) AS increase
+    sum(CASE WHEN value < before THEN addend WHEN value > before THEN addend - addend_before ELSE 0 END) AS increase
 FROM steps
 WHERE ts >= $3
 GROUP BY 1
@@ -194,16 +204,21 @@ ORDER BY 1;
 
 -- name: increase_rollup
 WITH parts AS (
-    SELECT bucket, first, increase, lag(last) OVER (PARTITION BY series_id ORDER BY bucket) AS before
+    SELECT
+        bucket, first, increase,
+        CASE WHEN first > 1e300 THEN 'Infinity' WHEN first < -1e300 THEN '-Infinity' ELSE first END AS addend,
+        lag(last) OVER by_series AS before,
+        lag(CASE WHEN last > 1e300 THEN 'Infinity' WHEN last < -1e300 THEN '-Infinity' ELSE last END) OVER by_series AS addend_before
     FROM metrics_1m
     WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
         AND bucket >= $6
         AND bucket < $4
         AND count > 0
+    WINDOW by_series AS (PARTITION BY series_id ORDER BY bucket)
 )
 SELECT
     time_bucket($5::interval, bucket) AS bucket,
-    sum(increase + CASE WHEN before IS NULL THEN 0 WHEN first < before THEN first ELSE first - before END) AS increase
+    sum(increase + CASE WHEN first < before THEN addend WHEN first > before THEN addend - addend_before ELSE 0 END) AS increase
 FROM parts
 WHERE bucket >= $3
 GROUP BY 1

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import random
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running_instance import made_instances
 
 SHORT_S = 12.0
 
@@ -40,20 +38,18 @@ def chaos_seed(request: pytest.FixtureRequest) -> int:
     return random.SystemRandom().randrange(1 << 31) if seed is None else int(seed)
 
 
-def _load(name: str) -> Any:
-    """Load what other tests have; folders of tests are no packages."""
-    path = Path(__file__).parents[1] / name
-    module_name = name.replace("/", "_").removesuffix(".py")
-    spec = importlib.util.spec_from_file_location(module_name, path)
+def _load_redis_server() -> Any:
+    """Load what the integration tests have; folders of tests are no packages."""
+    path = Path(__file__).parents[1] / "integration" / "redis_streams_server.py"
+    spec = importlib.util.spec_from_file_location("redis_streams_server", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # Where dataclasses look for it.
     spec.loader.exec_module(module)
     return module
 
 
-_REDIS = _load("integration/redis_streams_server.py")
+_REDIS = _load_redis_server()
 
 
 @pytest.fixture
@@ -69,17 +65,6 @@ def redis_server(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def new_instance() -> Iterator[Any]:
-    """Makes an `aegis up` with these settings (not started yet), and stops and removes it after the test."""
-    acceptance = _load("acceptance/conftest.py")
-    made: list[tuple[Any, Path]] = []
-
-    def make(**env: str) -> Any:
-        folder = Path(tempfile.mkdtemp(prefix="aegis-chaos-up-"))
-        folder.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root.
-        made.append((acceptance.Instance(folder, **env), folder))
-        return made[-1][0]
-
-    yield make
-    for instance, folder in made:
-        instance.close()
-        shutil.rmtree(folder)
+    """Makes instances that end with the test: what comes after it has the machine for itself."""
+    with made_instances() as make:
+        yield make

@@ -70,10 +70,11 @@ class Attack:
 
     def _kill(self, name: str) -> None:
         family = self._family(name)
-        if name == "clickhouse" and self._rng.random() < 0.7:
+        if name == "clickhouse" and self._rng.random() < 0.8:
             self.done["clickhouse in an insert"] += _seen_in_time(lambda: _is_inserting(self._instance.data_dir))
-        elif name == "postgres" and self._rng.random() < 0.7:
-            self.done["postgres in a transaction"] += _seen_in_time(lambda: _is_in_transaction(family))
+        elif name == "postgres" and self._rng.random() < 0.8:
+            self.done["postgres in a transaction"] += _seen_in_time(lambda: _is_in_transaction(family[0]))
+        family = family_of(family[0])  # Backends come and go.
         # Of the workers mostly one, whose partitions the other takes over; of PostgreSQL all, or the first alone, whose
         # death the others notice and may still finish what they do.
         if name == "worker" and len(family) > 1 and self._rng.random() < 0.8:
@@ -88,10 +89,10 @@ class Attack:
         if name == "worker" and len(family) > 1:
             family = [self._rng.choice(family[1:])]
         elif name == "postgres":
-            _seen_in_time(lambda: _is_in_transaction(family))
+            _seen_in_time(lambda: _is_in_transaction(family[0]))
         elif name == "clickhouse":
             _seen_in_time(lambda: _is_inserting(self._instance.data_dir))
-        signal_all(family, signal.SIGSTOP)
+        signal_all(family := family_of(family[0]), signal.SIGSTOP)
         try:
             time.sleep(self._rng.uniform(1.2, 2.2) * LEASE_S)
             if name != "worker" and self._rng.random() < 0.5:
@@ -111,7 +112,7 @@ class Attack:
         raise AssertionError(f"{name} did not come back: {self._instance.errors.read_text()[-3000:]}")
 
 
-def _seen_in_time(is_seen: Callable[[], bool], within_s: float = 2.0) -> bool:
+def _seen_in_time(is_seen: Callable[[], bool], within_s: float = 4.0) -> bool:
     """Wait for a moment of some milliseconds."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -133,9 +134,9 @@ def _is_inserting(data_dir: Path) -> bool:
     return False
 
 
-def _is_in_transaction(family: list[int]) -> bool:
+def _is_in_transaction(postmaster: int) -> bool:
     """Whether a backend of PostgreSQL does something of a block, by the titles that they give themselves."""
-    for pid in family:
+    for pid in family_of(postmaster)[1:]:
         with suppress(FileNotFoundError, ProcessLookupError):
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
             if b"COPY" in title or b"in transaction" in title:

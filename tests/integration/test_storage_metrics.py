@@ -15,7 +15,7 @@ import pytest
 
 from storage.metric_reader import MetricPoint
 from storage.metric_selection import LabelMatcher, MetricSelection
-from storage.metrics import AlreadyStored, MetricsStored, MetricStore, SourceRange
+from storage.metrics import AlreadyStored, MetricsStored, MetricStore, SourceRange, _advance
 from storage.scope import OrgScope
 from storage.timescale import Timescale, TimescaleAddress
 from topics.errors import Refused, TooExpensive, Unavailable
@@ -413,3 +413,63 @@ async def test_blocks_are_stored_once_whatever_becomes_of_the_connection(
     counted = await timescale.pool.fetchval("SELECT series FROM series_counts WHERE org_id = $1", scope.org_id)
     assert counted == len(await store.find_series(scope, selected())) == 350
     await timescale.close()
+
+
+# What must not go without bound.
+
+
+async def test_too_many_samples_are_refused_and_the_pool_goes_on(store: MetricStore, scope: OrgScope) -> None:
+    await insert(store, scope, [({}, at, float(at)) for at in range(3000)])
+    [series] = [known.id for known in await store.find_series(scope, selected())]
+    whole = (HOUR_US, HOUR_US + 3600 * S)
+    for _ in range(6):  # More often than the pool has connections.
+        with pytest.raises(TooExpensive):
+            await store.read_samples(scope, [series], *whole, samples_max=2999)
+    assert len((await store.read_samples(scope, [series], *whole, samples_max=3000)).value) == 3000
+
+
+@pytest.mark.parametrize("step", [60, 20])
+async def test_values_whose_sum_overflows_are_infinite_and_no_error(
+    store: MetricStore, scope: OrgScope, step: int
+) -> None:
+    big = 1.5e308
+    await insert(store, scope, [({}, 0, -big), ({}, 5, big), ({}, 10, big)])
+    await insert(
+        store,
+        scope,
+        [({}, 61, 1.0), ({}, 62, math.inf), ({}, 63, math.inf)],
+    )
+    sums = dict(seconds(await store.query(scope, selected(end=120), step_us=step * S, aggregation="sum")))
+    assert math.isnan(sums[0])  # Minus and plus infinite.
+    assert sums[60] == math.inf
+    highest = seconds(await store.query(scope, selected(end=120), step_us=step * S, aggregation="max"))
+    assert highest == [(0, big), (60, math.inf)]
+    assert seconds(await store.increase(scope, selected(end=120), step_us=step * S)) == [(0, math.inf), (60, math.inf)]
+
+
+async def test_a_writer_that_stops_in_its_transaction_is_ended_by_the_server(
+    store_plain_metrics_address: TimescaleAddress, scope: OrgScope
+) -> None:
+    timescale = await Timescale.open(store_plain_metrics_address)
+    store = MetricStore(timescale, series_max=10, abandoned_after_s=0.5)
+    source = Offsets().take()
+
+    async def stop_after_the_offset() -> None:
+        """As `insert` of a worker that gets SIGSTOP: its connection stays open and says nothing."""
+        async with timescale.pool.acquire() as connection, connection.transaction():
+            await _advance(connection, source, "500ms")
+            stopped.set()
+            await asyncio.sleep(3600)
+
+    stopped = asyncio.Event()
+    predecessor = asyncio.create_task(stop_after_the_offset())
+    await asyncio.wait_for(stopped.wait(), 30)
+    try:
+        stored = await asyncio.wait_for(store.insert([(scope, batch([({}, 0, 1.0)]))], source), 30)
+        assert stored.points == 1
+        # And the settings ended with their transaction.
+        assert await timescale.pool.fetchval("SHOW statement_timeout") == "0"
+    finally:
+        predecessor.cancel()
+        await asyncio.gather(predecessor, return_exceptions=True)
+        await timescale.close()

@@ -319,9 +319,9 @@ def new_gateway(instance: Instance, tmp_path: Path) -> Iterator[Callable[..., Ga
         gateway.stop()
 
 
-@pytest.fixture(scope="session")
-def new_instance() -> Iterator[Callable[..., Instance]]:
-    """Makes instances (not started yet), and stops and removes them all in the end."""
+@contextmanager
+def made_instances() -> Iterator[Callable[..., Instance]]:
+    """Makes instances with settings of their own (not started yet), and stops and removes them all in the end."""
     made: list[tuple[Instance, Path]] = []
 
     def make(**env: str) -> Instance:
@@ -330,10 +330,19 @@ def new_instance() -> Iterator[Callable[..., Instance]]:
         made.append((Instance(folder, **env), folder))
         return made[-1][0]
 
-    yield make
-    for instance, folder in made:
-        instance.close()
-        shutil.rmtree(folder)
+    try:
+        yield make
+    finally:
+        for instance, folder in made:
+            instance.close()
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def new_instance() -> Iterator[Callable[..., Instance]]:
+    """Makes instances that live as long as the tests."""
+    with made_instances() as make:
+        yield make
 
 
 @pytest.fixture(scope="session")

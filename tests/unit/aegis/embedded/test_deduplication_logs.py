@@ -34,18 +34,32 @@ def test_only_blocks_that_are_nowhere_are_taken_back(tmp_path: Path, table: Path
         "all_7_7_0",
     ):
         (table / name).mkdir(parents=True)
-    first = write_log(
-        table, 1, "1 20261101_2_2_0 20261101_b2", "1 20261101_4_4_0 20261101_b4", "1 20261101_5_5_0 20261101_b5"
-    )
+    first = write_log(table, 1, "1 20261101_2_2_0 20261101_b2")
     last = write_log(
         table, 10, "1 20261101_7_7_0 20261101_b7", "1 all_7_7_0 all_b7", "1 20261101_8_8_0 x", "2 20261101_8_8_0 x"
     )
-    write_log(table, 2, "1 20261101_3_3_0 20261101_b3")
+    write_log(table, 2, "1 20261101_3_3_0 20261101_b3", "1 20261101_4_4_0 20261101_b4", "1 20261101_5_5_0 20261101_b5")
     before, lines_before = first.read_text(), last.read_text()
     assert forget_unstored_blocks(tmp_path) == 2
     assert first.read_text() == before
     assert last.read_text() == lines_before + "2\t20261101_5_5_0\t20261101_b5\n2\t20261101_7_7_0\t20261101_b7\n"
     assert forget_unstored_blocks(tmp_path) == 0
+
+
+def test_the_end_of_a_long_log_is_enough(tmp_path: Path, table: Path) -> None:
+    (table / "all_1_5000_3").mkdir()
+    records = [f"1 all_{n}_{n}_0 all_b{n}" for n in range(1, 5002)]
+    write_log(table, 1, *records[:10])
+    file = write_log(table, 2, *records[10:])
+    assert forget_unstored_blocks(tmp_path) == 1
+    assert file.read_text().endswith("1\tall_5001_5001_0\tall_b5001\n2\tall_5001_5001_0\tall_b5001\n")
+
+
+def test_what_was_written_before_the_last_file_was_begun_is_looked_at(tmp_path: Path, table: Path) -> None:
+    write_log(table, 1, "1 all_1_1_0 all_b1")
+    file = write_log(table, 2)
+    assert forget_unstored_blocks(tmp_path) == 1
+    assert file.read_text() == "2\tall_1_1_0\tall_b1\n"
 
 
 def test_a_folder_that_an_engine_uses_is_left_alone(tmp_path: Path, table: Path) -> None:
