@@ -76,7 +76,7 @@ def test_of_simultaneous_twins_at_two_gateways_one_is_taken(organization: Any, n
             headers = sign(
                 content, org_key=organization.org_key, secret=organization.secret, timestamp_ms=int(time.time() * 1000)
             )
-            return http.post("/v1/logs", content=content, headers=headers | {"x-idempotency-key": f"twin {number}"})
+            return http.post("/v1/logs", content=content, headers=headers | {"x-idempotency-key": f"twin-{number}"})
 
         for number in range(rounds):
             answers = list(pool.map(send, [number] * twins, connections))
