@@ -41,6 +41,47 @@ async def send_bodies(
     return statuses
 
 
+async def send_paced(
+    url: str,
+    bodies: Sequence[tuple[bytes, int]],
+    *,
+    org_key: str,
+    secret: str,
+    per_second: float,
+    connections: int,
+    path: str,
+) -> list[float]:
+    """Send bodies at a steady rate; seconds from when each was due to its 202, so that waiting for a connection counts."""
+    place = urlsplit(url)
+    requests = [_request(place.netloc, path, body, org_key, secret) for body, _ in bodies]
+    loop = asyncio.get_running_loop()
+    latencies: list[float] = []
+    statuses: Counter[int] = Counter()
+    idle: asyncio.Queue[_Sender] = asyncio.Queue()
+    for _ in range(connections):
+        _, sender = await loop.create_connection(lambda: _Sender(iter(()), statuses), place.hostname, place.port)
+        idle.put_nowait(sender)
+    begin = loop.time()
+
+    async def send(due: float, request: bytes) -> None:
+        sender = await idle.get()
+        await sender.send_one(request)
+        latencies.append(loop.time() - due)
+        idle.put_nowait(sender)
+
+    sending: list[asyncio.Task[None]] = []
+    for number, request in enumerate(requests):
+        due = begin + number / per_second
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        sending.append(asyncio.create_task(send(due, request)))
+    await asyncio.gather(*sending)
+    while not idle.empty():
+        idle.get_nowait().close()
+    if set(statuses) != {202}:
+        raise SystemExit(f"not every request was accepted: {dict(statuses)}")
+    return latencies
+
+
 def _request(host: str, path: str, body: bytes, org_key: str, secret: str) -> bytes:
     headers = sign(body, org_key=org_key, secret=secret, timestamp_ms=int(time.time() * 1000))
     lines = [f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n"]
@@ -57,6 +98,21 @@ class _Sender(asyncio.Protocol):
         self._statuses = statuses
         self._transport: asyncio.Transport | None = None
         self._received = b""
+        self._answered: asyncio.Future[None] | None = None
+
+    async def send_one(self, request: bytes) -> None:
+        """Send a request by itself, and return with its answer."""
+        assert self._transport is not None
+        self._answered = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        await self._answered
+
+    def close(self) -> None:
+        """Close the connection."""
+        assert self._transport is not None
+        if not self.done.done():
+            self.done.set_result(None)
+        self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclass of asyncio's
@@ -80,7 +136,10 @@ class _Sender(asyncio.Protocol):
         if len(rest) >= length:
             self._received = b""
             self._statuses[int(head[9:12])] += 1
-            self.send_next()
+            if self._answered is None:
+                self.send_next()
+            else:
+                self._answered.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 from view_checks import check_views
+
+from aegis.access import opened_control_plane
+from aegis.settings import load_settings
+from storage.scope import OrgScope
 
 NOON_MS = 1_761_912_000_000
 # Numbers of one sender begin this far behind those of the one before.
@@ -143,3 +149,28 @@ def check(senders: Sequence[Sender], organization: Any) -> None:
         unknown = set().union(*(sender.unknown for sender in senders if sender.signal == name))
         assert stored.keys() <= accepted | unknown
         check_views(organization, name)
+    check_usage(organization)
+
+
+def check_usage(organization: Any, *, within_s: float = 40) -> None:
+    """The usage of an organization is exactly what the stores hold of it, points that overwrite others included."""
+    deadline = time.monotonic() + within_s
+    while True:
+        usage = asyncio.run(_usage(organization))
+        stored = {name: len(organization.stored(name)) for name in SIGNALS}
+        # Of two points of one series and time in one block the later alone is written.
+        if usage | {"metrics": 0} == stored | {"metrics": 0} and usage["metrics"] >= stored["metrics"]:
+            return
+        assert time.monotonic() < deadline, f"usage {usage}, stored {stored}"
+        time.sleep(0.5)
+
+
+async def _usage(organization: Any) -> dict[str, int]:
+    settings = load_settings(organization.instance.data_dir)
+    today = datetime.now(UTC).date()
+    async with opened_control_plane(settings, with_secrets=False) as control_plane:
+        days = await control_plane.usage.list_days(
+            OrgScope(organization.org_id), today - timedelta(days=1), today + timedelta(days=1)
+        )
+    counts = {"logs": "logs_count", "metrics": "metrics_count", "traces": "spans_count", "rum": "rum_events"}
+    return {name: sum(getattr(day, count) for day in days) for name, count in counts.items()}
