@@ -110,7 +110,8 @@ def test_what_is_sent_is_found_by_every_question_and_by_nobody_else(instance: An
 
     services = {each["service"]: each for each in get(organization, "/query/services", **DAY).json()["services"]}
     assert (services["api"]["count"], services["db"]["errors"]) == (2, 1)
-    assert 190 < services["api"]["p99_ms"] < 210 or 9 < services["api"]["p99_ms"] < 11
+    # Of two durations each quantile below 1 is the shorter one.
+    assert 9.5 < services["api"]["p99_ms"] < 10.5
 
     stranger = instance.organization(f"{organization.org_id[:8]} stranger")
     assert get(stranger, f"/query/traces/{TRACE}").status_code == 404
@@ -131,7 +132,7 @@ def test_usage_is_counted_within_seconds_and_given_as_csv(organization: Any) -> 
 
     in_time(counted)
     month = get(organization, "/query/usage").json()["month"]
-    assert month["to_date"]["spans_count"] in (0, 4)
+    assert month["to_date"]["spans_count"] == 4
     response = get(organization, "/query/usage", accept="text/csv")
     assert response.headers["content-type"].startswith("text/csv")
     assert response.text.splitlines()[0] == "date,logs_count,logs_bytes,metrics_count,spans_count,rum_events"
