@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final
@@ -71,12 +72,12 @@ def services_router(hourly: HourlyStore, tokens: Tokens, *, now: Callable[[], fl
         first_ns, behind_ns = _hours_asked(start, end)
         rows = await hourly.spans(principal.scope, start_ns=first_ns, end_ns=behind_ns, service=service)
         now_ns = int(now() * _SECOND_NS)
+        # In a thread, because a week of 200 operations takes 0.2 s, and a gateway that serves queries has senders who wait.
+        services = await asyncio.to_thread(red_by_service, rows)
         answer = {
             "start": format_timestamp(first_ns),
             "end": format_timestamp(behind_ns),
-            "services": [
-                _shown(each, first_ns, behind_ns, now_ns=now_ns, with_hours=hours) for each in red_by_service(rows)
-            ],
+            "services": [_shown(each, first_ns, behind_ns, now_ns=now_ns, with_hours=hours) for each in services],
         }
         return json_answer(answer)
 
