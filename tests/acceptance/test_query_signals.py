@@ -113,7 +113,19 @@ def test_what_is_sent_is_found_by_every_question_and_by_nobody_else(instance: An
     # Of two durations each quantile below 1 is the shorter one.
     assert 9.5 < services["api"]["p99_ms"] < 10.5
 
+    printed = instance.aegis("trace", TRACE, "--org", organization.org_id)
+    lines = [line.strip("│├└─ ") for line in printed.splitlines()]
+    assert [line.split("  ")[1] for line in lines[1:5]] == [each["operation"] for each in spans]
+    assert "200.000 ms, 4 spans, 1 errors" in lines[0]
+    assert "clock skew" in lines[3]
+    assert "orphan" in lines[4]
+    assert lines[5].endswith("error  db  deadlock")
+    assert json.loads(instance.aegis("trace", TRACE, "--token", organization.token, "--json"))["spans"] == spans
+
     stranger = instance.organization(f"{organization.org_id[:8]} stranger")
+    assert "no span of it" in instance.aegis("trace", TRACE, "--org", stranger.org_id, fails=True)
+    assert "say --org" in instance.aegis("trace", TRACE, fails=True)
+    assert "cannot ask" in instance.aegis("trace", TRACE, "--token", "x", "--url", "http://127.0.0.1:9", fails=True)
     assert get(stranger, f"/query/traces/{TRACE}").status_code == 404
     assert search(stranger, "traces")["traces"] == search(stranger, "rum")["events"] == []
     assert search(stranger, "rum", cursor=page["next_cursor"])["events"] == []
