@@ -1,0 +1,210 @@
+"""Who may ask about traces, services, RUM events and usage, what a wrong question is told, and what is published of all that."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from asked_queries import DAY, NOON, SECRET, TRACE, Asked, keep_a_trace, keep_usage, span
+
+from query.app import Stores, create_query_app
+from query.tokens import PERMISSIONS, Role, Tokens
+from storage.clickhouse import ClickHouse, ClickHouseAddress
+from storage.control_plane import ControlPlane
+from storage.scope import OrgScope
+from web.health import Health
+
+ROUTES: dict[str, tuple[str, str, str]] = {
+    "trace": ("GET", f"/query/traces/{TRACE}", "traces:read"),
+    "trace search": ("POST", "/query/traces/search", "traces:read"),
+    "services": ("GET", "/query/services", "traces:read"),
+    "rum": ("POST", "/query/rum/search", "rum:read"),
+    "usage": ("GET", "/query/usage", "usage:read"),
+}
+
+
+async def ask(asked: Asked, route: str, headers: dict[str, str]) -> httpx.Response:
+    method, path, _ = ROUTES[route]
+    if method == "POST":
+        return await asked.http.post(path, json=DAY, headers=headers)
+    return await asked.http.get(path, params={} if route == "trace" else DAY, headers=headers)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_another_organization_sees_nothing(asked: Asked, route: str) -> None:
+    await keep_a_trace(asked)
+    await asked.keep("rum", {"type": "action"})
+    await keep_usage(asked)
+    mine = await ask(asked, route, asked.token())
+    foreign = await ask(asked, route, asked.token(asked.theirs, "owner"))
+    empty = {
+        "trace": None,
+        "trace search": {"traces": []},
+        "services": {"services": []},
+        "rum": {"events": []},
+        "usage": {"days": []},
+    }[route]
+    assert mine.status_code == 200
+    if empty is None:
+        assert foreign.status_code == 404
+        assert foreign.json() == (await asked.get(f"/query/traces/{TRACE}", OrgScope(str(uuid.uuid4())))).json()
+        return
+    (noun,) = empty
+    assert len(mine.json()[noun]) > 0
+    assert foreign.json().items() >= empty.items()
+    if route == "usage":
+        assert set(foreign.json()["month"]["to_date"].values()) == {0}
+
+
+async def test_a_trace_id_that_two_organizations_use_is_two_traces(asked: Asked) -> None:
+    await keep_a_trace(asked)
+    await asked.keep("spans", span("theirs", service="secret"), scope=asked.theirs)
+    await asked.keep("logs", {"trace_id": TRACE, "message": "secret"}, scope=asked.theirs)
+    assert "secret" not in (await asked.get(f"/query/traces/{TRACE}")).text
+    theirs = (await asked.get(f"/query/traces/{TRACE}", asked.theirs)).json()
+    assert ([each["service"] for each in theirs["spans"]], len(theirs["logs"])) == (["secret"], 1)
+    found = await asked.post("/query/traces/search", service="secret")
+    assert found.json()["traces"] == []
+
+
+@pytest.mark.parametrize("route", ["trace search", "rum"])
+async def test_a_cursor_of_another_organization_shows_nothing(asked: Asked, route: str) -> None:
+    await asked.keep("spans", *({"trace_id": str(i), "span_id": "1", "ts": NOON + i} for i in range(4)))
+    await asked.keep("rum", *({"type": "action", "ts": NOON + i} for i in range(4)))
+    path = ROUTES[route][1]
+    cursor = (await asked.post(path, limit=1)).json()["next_cursor"]
+    assert len((await asked.post(path, cursor=cursor)).json()[noun_of(route)]) == 3
+    assert (await asked.post(path, asked.theirs, cursor=cursor)).json()[noun_of(route)] == []
+
+
+def noun_of(route: str) -> str:
+    return {"trace search": "traces", "rum": "events"}[route]
+
+
+@pytest.mark.parametrize("route", ["trace search", "rum"])
+async def test_an_organization_in_the_body_is_refused(asked: Asked, route: str) -> None:
+    for name in ("org_id", "organization", "tenant"):
+        response = await asked.post(ROUTES[route][1], asked.theirs, **{name: asked.ours.org_id})
+        assert (response.status_code, response.json()["error"]["details"][0]["path"]) == (422, name)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_who_has_no_good_token_gets_no_answer(asked: Asked, route: str) -> None:
+    forged = Tokens("f" * 32).issue(asked.ours, role="owner", subject="x", lifetime_s=60)
+    old = Tokens(SECRET, now=lambda: 1000).issue(asked.ours, role="owner", subject="x", lifetime_s=60)
+    for headers in ({}, {"authorization": "Bearer x"}, *({"authorization": f"Bearer {t}"} for t in (forged, old))):
+        response = await ask(asked, route, headers)
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "bad_token")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_every_role_may_ask_and_one_without_the_permission_may_not(
+    asked: Asked, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep_a_trace(asked)
+    roles: tuple[Role, ...] = ("owner", "admin", "member", "viewer")
+    for role in roles:
+        assert (await ask(asked, route, asked.token(role=role))).status_code == 200
+    # No role lacks a permission to read, so one is taken from the viewer.
+    permission = ROUTES[route][2]
+    monkeypatch.setitem(PERMISSIONS, "viewer", frozenset(PERMISSIONS["viewer"] - {permission}))
+    response = await ask(asked, route, asked.token())
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "forbidden")
+    assert permission in response.json()["error"]["message"]
+
+
+async def test_the_logs_of_a_trace_need_their_own_permission(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    await keep_a_trace(asked)
+    monkeypatch.setitem(PERMISSIONS, "viewer", frozenset(PERMISSIONS["viewer"] - {"logs:read"}))
+    assert (await asked.get(f"/query/traces/{TRACE}")).status_code == 403
+    assert (await asked.get(f"/query/traces/{TRACE}", logs_limit=0)).status_code == 200
+
+
+WRONG = [
+    ({"start": "yesterday"}, "start"),
+    ({"end": "2025-10-30T00:00:00Z"}, "end"),
+    ({"limit": 1001}, "limit"),
+    ({"limit": "10"}, "limit"),
+    ({"cursor": "garbage"}, "cursor"),
+    ({"order": "sideways"}, "order"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        *(("/query/traces/search", *wrong) for wrong in WRONG),
+        *(("/query/rum/search", *wrong) for wrong in WRONG),
+        ("/query/traces/search", {"min_duration_ms": -1}, "min_duration_ms"),
+        ("/query/traces/search", {"min_duration_ms": 2, "max_duration_ms": 1}, "max_duration_ms"),
+        ("/query/traces/search", {"status": "bad"}, "status"),
+        ("/query/traces/search", {"attributes": {"a": "b"}}, "attributes"),
+        ("/query/rum/search", {"session_id": ""}, "session_id"),
+        ("/query/rum/search", {"type": 5}, "type"),
+    ],
+)
+async def test_a_wrong_question_names_its_field(asked: Asked, path: str, body: dict[str, Any], field: str) -> None:
+    response = await asked.post(path, **body)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["details"][0]["path"].partition(".")[0]) == (
+        422, "invalid_field", field
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/query/services", "/query/usage"])
+async def test_a_wrong_range_names_its_field(asked: Asked, path: str) -> None:
+    for parameters, field in (
+        ({"start": "yesterday", "end": "2025-10-31"}, "start"),
+        ({"start": "2025-10-31", "end": "2025-10-30"}, "end"),
+    ):
+        response = await asked.get(path, **parameters)
+        assert (response.status_code, response.json()["error"]["details"][0]["path"]) == (422, field)
+
+
+async def test_a_store_that_is_away_is_503(store_control_plane: ControlPlane) -> None:
+    async with ClickHouse(ClickHouseAddress("127.0.0.1", 9, database="x")) as away:
+        app = create_query_app(Stores.over(away, store_control_plane.usage), Tokens(SECRET), health=Health("query", {}))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query") as http:
+            token = Tokens(SECRET).issue(OrgScope(str(uuid.uuid4())), role="viewer", subject="t", lifetime_s=60)
+            headers = {"authorization": f"Bearer {token}"}
+            for method, path, _ in ROUTES.values():
+                body = {"json": DAY} if method == "POST" else {"params": DAY if "traces" not in path else {}}
+                response = await http.request(method, path, headers=headers, **body)  # type: ignore[arg-type]
+                # Usage is the control plane's, which is there.
+                assert response.status_code == (200 if path == "/query/usage" else 503), path
+                assert ("retry-after" in response.headers) == (response.status_code == 503)
+
+
+async def test_the_published_document_shows_every_route_with_an_example_that_is_true(asked: Asked) -> None:
+    await keep_a_trace(asked)
+    await asked.keep("rum", {"type": "action"})
+    await keep_usage(asked)
+    document = (await asked.http.get("/openapi.json")).json()
+    for name, (method, path, _) in ROUTES.items():
+        operation = document["paths"][path.replace(TRACE, "{trace_id}")][method.lower()]
+        assert {"200", "401", "403", "422", "503"} <= set(operation["responses"])
+        example = operation["responses"]["200"]["content"]["application/json"]["example"]
+        parameters = DAY | {"hours": "true"} if name == "services" else {} if name == "trace" else DAY
+        ways = {"json": DAY} if method == "POST" else {"params": parameters}
+        answer = (await asked.http.request(method, path, headers=asked.token(), **ways)).json()  # type: ignore[arg-type]
+        assert keys_of(example) == keys_of(answer), name
+        if method == "POST":
+            schema = document["components"]["schemas"][
+                operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            ]
+            sent = await asked.http.request(method, path, headers=asked.token(), json=schema["examples"][0])
+            assert sent.status_code == 200, json.dumps(schema["examples"][0])
+
+
+def keys_of(answer: Any) -> Any:
+    """The fields of an answer, and of the last item of its lists; not of what senders and rules name."""
+    free = {"attributes", "client", "scrubbed", "logs", "links", "error", "projected"}
+    if isinstance(answer, dict):
+        return {name: None if name in free else keys_of(value) for name, value in answer.items()}
+    if isinstance(answer, list) and answer and isinstance(answer[-1], dict):
+        # The events of a span are the sender's, those of RUM ours.
+        return None if answer[-1].keys() <= {"name"} else keys_of(answer[-1])
+    return None
