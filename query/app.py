@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from fastapi import APIRouter, FastAPI
 
 from query.logs import logs_router
+from query.rum import rum_router
+from query.services import services_router
 from query.tokens import Tokens
+from query.trace_search import trace_search_router
+from query.traces import traces_router
+from query.usage import usage_router
+from storage.clickhouse import ClickHouse
+from storage.hourly import HourlyStore
 from storage.logs import LogStore
+from storage.rum import RumStore
+from storage.spans import SpanStore
+from storage.usage import Usage
 from web.bounded_http import serve_bounded
 from web.error_replies import install_error_replies
 from web.health import Health, health_router
 
 
-def query_router(*, logs: LogStore, tokens: Tokens) -> APIRouter:
-    """Every question that can be asked, one router a signal."""
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What answers questions."""
+
+    logs: LogStore
+    spans: SpanStore
+    rum: RumStore
+    hourly: HourlyStore
+    usage: Usage
+
+    @classmethod
+    def over(cls, clickhouse: ClickHouse, usage: Usage) -> Self:
+        """All of them; the records are in one ClickHouse."""
+        return cls(LogStore(clickhouse), SpanStore(clickhouse), RumStore(clickhouse), HourlyStore(clickhouse), usage)
+
+
+def query_router(stores: Stores, tokens: Tokens) -> APIRouter:
+    """Every question that can be asked, one router a question or signal."""
     router = APIRouter()
-    router.include_router(logs_router(logs, tokens))
+    router.include_router(logs_router(stores.logs, tokens))
+    router.include_router(trace_search_router(stores.spans, tokens))
+    router.include_router(traces_router(stores.spans, stores.logs, tokens))
+    router.include_router(services_router(stores.hourly, tokens))
+    router.include_router(rum_router(stores.rum, tokens))
+    router.include_router(usage_router(stores.usage, tokens))
     return router
 
 
@@ -28,10 +60,10 @@ class _QueryApp(FastAPI):
         await serve_bounded(super().__call__, scope, receive, send)
 
 
-def create_query_app(*, logs: LogStore, tokens: Tokens, health: Health) -> FastAPI:
+def create_query_app(stores: Stores, tokens: Tokens, *, health: Health) -> FastAPI:
     """The query API alone."""
     app = _QueryApp(title="Aegis query API", version="0.1.0", summary="Ask for what was sent.")
     install_error_replies(app)
-    app.include_router(query_router(logs=logs, tokens=tokens))
+    app.include_router(query_router(stores, tokens))
     app.include_router(health_router(health))
     return app

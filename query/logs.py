@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from query.answers import json_answer, shown_stats
 from query.authorization import permitted
+from query.time_ranges import END, START, read_range
 from query.tokens import Principal, Tokens
 from storage.log_selection import LogSelection
 from storage.logs import LogRow, LogStore
-from topics.errors import Refused
 from topics.levels import normalize_level
-from topics.timestamps import format_timestamp, parse_timestamp
+from topics.timestamps import format_timestamp
 from topics.trace_ids import normalize_id
 
 LIMIT_DEFAULT = 100
@@ -35,8 +36,8 @@ class LogSearch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [_EXAMPLE]})
 
-    start: str | int | float = Field(description="first instant, included: ISO 8601, or unix s, ms, us or ns")
-    end: str | int | float = Field(description="last instant, excluded")
+    start: str | int | float = Field(description=START)
+    end: str | int | float = Field(description=END)
     service: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="exact service name")
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = Field(
         None, description="exact level, in any case and under any of its names: `warning` asks for `warn`"
@@ -55,9 +56,7 @@ class LogSearch(BaseModel):
 
     def selection(self) -> LogSelection:
         """The store's form of it. Raises `Refused` with the path of the field at fault."""
-        start, end = _instant("start", self.start), _instant("end", self.end)
-        if end <= start:
-            raise Refused("must be later than start", code="invalid_field", path="end")
+        start, end = read_range(self.start, self.end)
         return LogSelection(
             start_ns=start,
             end_ns=end,
@@ -82,27 +81,16 @@ def logs_router(logs: LogStore, tokens: Tokens) -> APIRouter:
     async def search_logs(search: LogSearch, principal: Principal = may_read) -> Response:
         page = await logs.search(principal.scope, search.selection())
         answer: dict[str, Any] = {
-            "logs": [_log(row) for row in page.rows],
+            "logs": [shown_log(row) for row in page.rows],
             "next_cursor": page.next_cursor,
-            "stats": {
-                "rows_read": page.stats.rows_read,
-                "bytes_read": page.stats.bytes_read,
-                "elapsed_ms": page.stats.elapsed_ms,
-            },
+            "stats": shown_stats(page.stats),
         }
-        return Response(orjson.dumps(answer), media_type="application/json")
+        return json_answer(answer)
 
     return router
 
 
-def _instant(path: str, value: str | int | float) -> int:
-    try:
-        return parse_timestamp(value)
-    except Refused as exc:
-        raise Refused(exc.reason, code="invalid_field", path=path) from None
-
-
-def _log(row: LogRow) -> dict[str, Any]:
+def shown_log(row: LogRow) -> dict[str, Any]:
     """One log as the API shows it; attributes go out as the JSON text that they are stored as."""
     return {
         "id": str(row.record_id),

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from aegis.cli import credentials, dead_letters, geoip, operations, privacy, services, stores, topics
+from aegis.cli import credentials, dead_letters, geoip, operations, privacy, services, stores, topics, trace
 from aegis.cli.console import say_error
 from topics.errors import AegisError, Refused, Unavailable
 
@@ -30,6 +30,7 @@ stores.add_to(app)
 dead_letters.add_to(app)
 geoip.add_to(app)
 privacy.add_to(app)
+trace.add_to(app)
 
 
 def main() -> None:

@@ -20,9 +20,8 @@ from gateway.native_logs import NATIVE_LOGS
 from gateway.native_metrics import NATIVE_METRICS
 from gateway.native_rum import NATIVE_RUM
 from gateway.native_traces import NATIVE_TRACES
-from query.app import query_router
+from query.app import Stores, query_router
 from storage.changes import Change
-from storage.logs import LogStore
 from topics.names import RAW_TOPICS
 from topics.redis_streams.intake import RedisIntake
 from topics.redis_streams.stream_producer import StreamProducer
@@ -65,7 +64,7 @@ async def run_gateway(settings: Settings, *, with_query: bool, listener: int | N
         checks: dict[str, Any] = {"redis": producer.ping, "postgres": control_plane.ping}
         if with_query:
             clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
-            app.include_router(query_router(logs=LogStore(clickhouse), tokens=tokens(settings)))
+            app.include_router(query_router(Stores.over(clickhouse, control_plane.usage), tokens(settings)))
             checks["clickhouse"] = clickhouse.ping
         health = Health("gateway", checks, required=frozenset({"redis"}))
         app.include_router(health_router(health))

@@ -6,11 +6,10 @@ import logging
 from contextlib import AsyncExitStack
 from functools import partial
 
-from aegis.access import tokens
+from aegis.access import opened_control_plane, tokens
 from aegis.settings import Settings
 from aegis.wiring import opened_clickhouse
-from query.app import create_query_app
-from storage.logs import LogStore
+from query.app import Stores, create_query_app
 from web.health import Health
 from web.serving import bind, serve, stop_on_signals
 
@@ -24,7 +23,10 @@ async def run_query(settings: Settings) -> None:
         stack.callback(sock.close)
         stop = stop_on_signals()
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
-        health = Health("query", {"clickhouse": clickhouse.ping}, required=frozenset({"clickhouse"}))
-        app = create_query_app(logs=LogStore(clickhouse), tokens=tokens(settings), health=health)
+        control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=False))
+        # Without the control plane everything but usage is answered.
+        checks = {"clickhouse": clickhouse.ping, "postgres": control_plane.ping}
+        health = Health("query", checks, required=frozenset({"clickhouse"}))
+        app = create_query_app(Stores.over(clickhouse, control_plane.usage), tokens(settings), health=health)
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])
         await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))

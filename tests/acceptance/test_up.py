@@ -150,7 +150,11 @@ def test_the_query_api_runs_on_its_own(instance: Any) -> None:
         line = next(line for line in process.stderr if "listening on" in line)
         url = line.rpartition("listening on ")[2].strip()
         health = httpx.get(f"{url}/health").json()
-        assert (health["process"], health["status"], set(health["dependencies"])) == ("query", "ok", {"clickhouse"})
+        assert (health["process"], health["status"], set(health["dependencies"])) == (
+            "query",
+            "ok",
+            {"clickhouse", "postgres"},
+        )
         assert "process_cpu_seconds_total" in httpx.get(f"{url}/metrics").text
         token = {"authorization": f"Bearer {instance.facts['token']}"}
         answer = httpx.post(f"{url}/query/logs/search", json={"start": 0, "end": 1}, headers=token)
