@@ -18,9 +18,11 @@ from netaddr import IPSet
 
 from agents.app import Stores, create_normalize_app, create_store_app, learn_topics
 from agents.blocks import BlockBounds
+from agents.scrubbers import Scrubbers
 from enrichment.attributes import Enrichment
 from enrichment.locations import Locations
 from enrichment.user_agents import UserAgents
+from privacy.policy import Policy
 from storage.clickhouse import ClickHouse
 from storage.log_selection import LogSelection
 from storage.logs import LogRow, LogStore
@@ -40,6 +42,10 @@ from topics.redis_streams.stream_store import RedisStreamStore
 GOOD = {"timestamp": 1_761_904_800, "service": "api", "level": "WARNING", "message": "good",
         "attributes": {"client_ip": "91.64.1.2", "user_agent": "curl/8.4.0"}}  # fmt: skip
 BAD = GOOD | {"timestamp": "yesterday"}
+
+
+async def no_policies() -> dict[str, Policy]:
+    return {}
 
 
 class NoPoints:
@@ -69,7 +75,9 @@ async def streams(
     clickhouse = store_clickhouse
     stores = Stores(LogStore(clickhouse), SpanStore(clickhouse), RumStore(clickhouse), NoPoints())
     apps = [
-        create_normalize_app(config, crash=crashes.append, enrichment=enrichment),
+        create_normalize_app(
+            config, scrubbers=Scrubbers(no_policies, lambda _: bytes(16)), crash=crashes.append, enrichment=enrichment
+        ),
         create_store_app(config, stores=stores, bounds=BlockBounds(age_s=0.05), crash=crashes.append),
     ]
     for app in apps:

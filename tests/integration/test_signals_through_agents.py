@@ -16,6 +16,8 @@ import redis.asyncio as aioredis
 
 from agents.app import Stores, create_normalize_app, create_store_app, learn_topics
 from agents.blocks import BlockBounds
+from agents.scrubbers import Scrubbers
+from privacy.policy import Policy
 from storage.clickhouse import ClickHouse
 from storage.logs import LogStore
 from storage.metrics import AlreadyStored, MetricsStored, SourceRange
@@ -32,6 +34,10 @@ from topics.redis_streams.entries import encode_entry
 from topics.redis_streams.keys import Keys
 
 PARTITIONS = 2
+
+
+async def no_policies() -> dict[str, Policy]:
+    return {}
 
 
 class Away:
@@ -116,7 +122,7 @@ async def pipeline(redis_server: Any, store_clickhouse: ClickHouse, tmp_path: Pa
     )
     config = TransportConfig(url=redis_server.url, data_dir=tmp_path, partitions=PARTITIONS, lease_s=1.0)
     apps = [
-        create_normalize_app(config, crash=crashes.append),
+        create_normalize_app(config, scrubbers=Scrubbers(no_policies, lambda _: bytes(16)), crash=crashes.append),
         create_store_app(config, stores=stores, bounds=BlockBounds(age_s=0.05), crash=crashes.append),
     ]
     for app in apps:

@@ -172,12 +172,18 @@ async def test_an_organization_is_changed_alone(
     store_control_plane: ControlPlane, acme: Organization, other: Organization
 ) -> None:
     organizations = store_control_plane.organizations
-    changed = await organizations.update(acme.scope, retention_days=90, settings={"rate_limits": {"requests": 5}})
+    changed = await organizations.update(acme.scope, retention_days=90, settings={"ingest": {"requests_per_minute": 5}})
     assert (changed.name, changed.retention_days) == ("acme", 90)
-    assert dict(changed.settings) == {"rate_limits": {"requests": 5}}
+    assert dict(changed.settings) == {"ingest": {"requests_per_minute": 5}}
     assert (await organizations.update(acme.scope, name="acme 2")).settings == changed.settings
     assert await organizations.get(other.id) == other
     assert await refusal(organizations.update(acme.scope, name="other")) == ("conflict", "name")
+    for settings, path in (
+        ({"ingest": {"requests_per_minute": 0}}, "settings.ingest.requests_per_minute"),
+        ({"privacy": {"patterns": [{"name": "x", "pattern": "(("}]}}, "settings.privacy.patterns[0].pattern"),
+        ({"rate_limits": {}}, "settings"),
+    ):
+        assert await refusal(organizations.update(acme.scope, settings=settings)) == ("invalid_field", path)
     assert await refusal(organizations.update(OrgScope(UNKNOWN), name="x")) == ("not_found", "organization")
 
 

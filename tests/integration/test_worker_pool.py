@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import httpx
 import pytest
 import redis
 
+from storage.migrations import migrate
 from topics.names import LOGS, LOGS_RAW, NORMALIZE_GROUP
 from topics.raw import RawBatch
 from topics.redis_streams.entries import encode_entry
@@ -44,9 +45,18 @@ def free_ports() -> int:
 
 
 @pytest.fixture
-def pool(redis_server: Any, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+async def pool(
+    redis_server: Any, store_dsn: str, tmp_path: Path
+) -> AsyncIterator[tuple[subprocess.Popen[bytes], int, Path]]:
     port = free_ports()
-    env = {**os.environ, "AEGIS_TRANSPORT": redis_server.url, "AEGIS_LEASE_S": str(LEASE_S)}
+    env = {
+        **os.environ,
+        "AEGIS_TRANSPORT": redis_server.url,
+        "AEGIS_LEASE_S": str(LEASE_S),
+        "AEGIS_MASTER_KEY": "0" * 64,
+        "DATABASE_URL": store_dsn,
+    }
+    await migrate(control_plane_dsn=store_dsn)
     argv = [sys.executable, "-m", "aegis.cli", "worker", "--processes", "2", "--duty", "normalize"]
     folder = tmp_path / "data"
     argv += ["--port", str(port), "--data-dir", str(folder)]

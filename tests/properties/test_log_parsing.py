@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 from agents.normalize_logs import normalize_logs
 from gateway.native_logs import check_native_logs
 from topics.errors import Refused
+from topics.levels import normalize_levels
 from topics.log_columns import LOG_MESSAGES
 from topics.raw import RawBatch
 from topics.timestamps import format_timestamp, parse_timestamp, parse_timestamps
+from topics.trace_ids import normalize_ids
+
+RECEIVED_MS = 9_223_372_036_000
+"""As late as there is, so that no time lies in the future of its arrival."""
 
 NS_MAX = 2**63 - 1
 UNIT_EDGES = [edge + step for edge in (10**11, 10**14, 10**17, NS_MAX, NS_MAX // 10**9, 0) for step in (-1, 0, 1)]
@@ -101,13 +106,13 @@ def test_a_body_is_read_or_refused_and_nothing_else(body: bytes) -> None:
 def test_what_the_gateway_accepts_the_normalizer_keeps_whole(sent: list[dict[str, Any]]) -> None:
     body = json.dumps({"logs": sent}).encode()
     assert check_native_logs(body) == len(sent)
-    batch = RawBatch("0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11", "r", 1, 30, body)
+    batch = RawBatch("0c6f1a3e-6b0e-4a52-9f0a-6a3f6f1f2b11", "r", RECEIVED_MS, 30, body)
     value, _ = normalize_logs(batch, partition=1, offset=1)
     rows = LOG_MESSAGES.decode(value).drop_columns(["ts", "received_at"]).to_pylist()
     for log, row in zip(sent, rows, strict=True):
         assert (row["service"], row["message"]) == (log["service"], log["message"])
-        assert row["level"] == log["level"].lower()
-        assert row["trace_id"] == (log.get("trace_id") or "")
+        assert row["level"] == normalize_levels([log["level"]])[0]
+        assert row["trace_id"] == normalize_ids([log.get("trace_id")])[0]
         assert json.loads(row["attributes"]) == (log.get("attributes") or {})
 
 
