@@ -38,7 +38,7 @@ from storage.clickhouse import ONE_BLOCK
 from storage.logs import INDEXED_BY_MERGES
 from storage.migration_files import read_migrations, split_statements
 from storage.migrations import REPOSITORY
-from topics import log_columns
+from topics.log_columns import LOG_MESSAGES
 from topics.raw import RawBatch
 
 ORG_ID = "11111111-1111-4111-8111-111111111111"
@@ -121,13 +121,13 @@ def write_blocks(folder: Path, rows: int, block_rows: int) -> None:
         batch = RawBatch(
             org_id=ORG_ID,
             request_id=f"bench-{offset}",
-            received_at_ms=START_NS // 10**6,
+            received_at_ms=START_NS // 10**6 + 3_600_000,  # Behind the last record: a time in the future is not kept.
             retention_days=30,
             format="native",
             encoding="identity",
             body=orjson.dumps({"logs": request}),
         )
-        message = log_columns.encode(normalize_logs(batch, partition=partition, offset=offset))
+        message, _ = normalize_logs(batch, partition=partition, offset=offset)
         waiting[partition].append((message, len(request)))
         if sum(size for _, size in waiting[partition]) >= block_rows:
             number += _write_block(folder, number, waiting[partition])
@@ -149,7 +149,7 @@ def _requests(records: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]
 
 def _write_block(folder: Path, number: int, messages: list[tuple[bytes, int]]) -> int:
     rows = sum(size for _, size in messages)
-    (folder / f"{number:06}.arrow").write_bytes(log_columns.join([message for message, _ in messages], rows))
+    (folder / f"{number:06}.arrow").write_bytes(LOG_MESSAGES.join([message for message, _ in messages], rows))
     messages.clear()
     return 1
 
@@ -184,7 +184,7 @@ class Bench:
         options = {name: str(value) for name, value in ONE_BLOCK.items()}
         options["insert_deduplication_token"] = uuid.uuid4().hex
         options["exclude_materialize_skip_indexes_on_insert"] = INDEXED_BY_MERGES
-        columns = ", ".join(log_columns.SCHEMA.names)
+        columns = ", ".join(LOG_MESSAGES.schema.names)
         self.run(f"INSERT INTO logs ({columns}) FORMAT ArrowStream", block, **options)
 
     def settle(self) -> None:
