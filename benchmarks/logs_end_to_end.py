@@ -61,11 +61,11 @@ async def _measure(
     """CPU microseconds a unit by process, until all is stored and merges have settled."""
     blocks_before = await read_counter(instance, "aegis_store_blocks_total")
     before = instance.cpu_s()
-    begin = time.perfread_counter()
+    begin = time.perf_counter()
     await send(instance, bodies, senders=senders)
-    sent = time.perfread_counter()
+    sent = time.perf_counter()
     await wait_until_stored(instance, total)
-    stored = time.perfread_counter()
+    stored = time.perf_counter()
     blocks = await read_counter(instance, "aegis_store_blocks_total") - blocks_before
     print(
         f"{units} records sent in {sent - begin:.1f} s, all stored {stored - sent:.2f} s later, "
