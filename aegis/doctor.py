@@ -180,7 +180,7 @@ async def _timescale(settings: Settings) -> list[Finding]:
         capabilities = await timescale.capabilities()
     if capabilities.rollups_are_kept:
         return [Finding("timescaledb", "ok", f"version {capabilities.version}")]
-    found = "plain PostgreSQL serves in its place: metrics are not compressed, and nothing deletes them by age"
+    found = "plain PostgreSQL serves in its place: not compressed; `aegis up` or `aegis retention apply` delete by age"
     return [Finding("timescaledb", "ok", found)]
 
 

@@ -73,7 +73,7 @@ def test_every_setting_is_one_of_ours_and_acceptable(
     assert settings.transport_address == "redis://redis:6379/0"
     for host in (settings.clickhouse_host, settings.timescale_host):
         assert host in SERVICES
-    assert re.search(r"@(\w+):5432/aegis$", settings.database_url.get_secret_value())[1] in SERVICES  # type: ignore[index]
+    assert re.search(r"@(\w+):5432/aegis$", settings.database_url.get_secret_value())[1] in SERVICES  # type: ignore[index]  # None fails the test
 
 
 @pytest.mark.parametrize("name", sorted(LISTENS))
@@ -84,7 +84,7 @@ def test_health_is_asked_where_the_process_listens(name: str) -> None:
     assert path == "/ready"
     assert '"/ready"' in (REPOSITORY / "web/health.py").read_text()
     assert [p for p in service.get("ports", []) if p.split(":")[-1] != port] == []
-    assert port in re.findall(r"\d+", re.search(r"EXPOSE (.*)", _dockerfile())[1])  # type: ignore[index]
+    assert port in re.findall(r"\d+", re.search(r"EXPOSE (.*)", _dockerfile())[1])  # type: ignore[index]  # as above
 
 
 def test_every_variable_is_in_the_example_and_every_one_there_is_used() -> None:

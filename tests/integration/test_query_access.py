@@ -172,7 +172,7 @@ async def test_a_store_that_is_away_is_503(store_control_plane: ControlPlane) ->
             headers = {"authorization": f"Bearer {token}"}
             for method, path, _ in ROUTES.values():
                 body = {"json": DAY} if method == "POST" else {"params": DAY if "traces" not in path else {}}
-                response = await http.request(method, path, headers=headers, **body)  # type: ignore[arg-type]
+                response = await http.request(method, path, headers=headers, **body)  # type: ignore[arg-type]  # a body of keywords
                 # Usage is the control plane's, which is there.
                 assert response.status_code == (200 if path == "/query/usage" else 503), path
                 assert ("retry-after" in response.headers) == (response.status_code == 503)
@@ -189,7 +189,7 @@ async def test_the_published_document_shows_every_route_with_an_example_that_is_
         example = operation["responses"]["200"]["content"]["application/json"]["example"]
         parameters = DAY | {"hours": "true"} if name == "services" else {} if name == "trace" else DAY
         ways = {"json": DAY} if method == "POST" else {"params": parameters}
-        answer = (await asked.http.request(method, path, headers=asked.token(), **ways)).json()  # type: ignore[arg-type]
+        answer = (await asked.http.request(method, path, headers=asked.token(), **ways)).json()  # type: ignore[arg-type]  # as above
         assert keys_of(example) == keys_of(answer), name
         if method == "POST":
             schema = document["components"]["schemas"][

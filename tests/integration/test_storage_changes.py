@@ -163,7 +163,7 @@ async def test_a_server_that_was_away_counts_as_a_change(store_postgres_kind: An
                 server.kill()
                 await eventually(lambda: not listener.connected)
                 server.start()
-                await eventually(lambda times=times: heard.count(ANYTHING) == times)  # type: ignore[misc]
+                await eventually(lambda times=times: heard.count(ANYTHING) == times)  # type: ignore[misc]  # mypy has no type for a default
             async with await ControlPlane.open(server.dsn()) as control_plane:
                 acme = await control_plane.organizations.create("acme")
                 await eventually(lambda: heard[-1] == Change("organizations", acme.id))
@@ -180,10 +180,10 @@ async def test_a_revoked_key_stops_within_milliseconds(store_control_plane: Cont
         for _ in range(20):
             new = await store_control_plane.api_keys.create(acme.scope)
             prefix = new.key.prefix
-            await eventually(lambda prefix=prefix: keys.known(prefix) is not None)  # type: ignore[misc]
+            await eventually(lambda prefix=prefix: keys.known(prefix) is not None)  # type: ignore[misc]  # as above
             await asyncio.sleep(0.1)
             await store_control_plane.api_keys.revoke(acme.scope, prefix)
-            took.append(await eventually(lambda prefix=prefix: keys.known(prefix) is None))  # type: ignore[misc]
+            took.append(await eventually(lambda prefix=prefix: keys.known(prefix) is None))  # type: ignore[misc]  # as above
     print(f"revoke -> unknown: median {statistics.median(took) * 1000:.1f} ms, most {max(took) * 1000:.1f} ms")
     assert max(took) < 2.0
 

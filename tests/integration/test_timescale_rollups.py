@@ -76,7 +76,7 @@ async def answers(store: MetricStore, scope: OrgScope, start_s: int, end_s: int)
     found: dict[tuple[str, int], Any] = {}
     for step_s in (*ROLLUPS.values(), 7200):
         for aggregation in ("avg", "sum", "min", "max", "count"):
-            points = await store.query(scope, selection, step_us=step_s * S, aggregation=aggregation)  # type: ignore[arg-type]
+            points = await store.query(scope, selection, step_us=step_s * S, aggregation=aggregation)  # type: ignore[arg-type]  # one of the literals
             found[aggregation, step_s] = [(point.ts_us, pytest.approx(point.value)) for point in points]
         points = await store.increase(scope, selection, step_us=step_s * S)
         found["increase", step_s] = [(point.ts_us, pytest.approx(point.value)) for point in points]
