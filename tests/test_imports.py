@@ -1,4 +1,4 @@
-"""Imports go one way: topics <- tables, privacy <- storage <- web <- query, gateway, agents <- aegis; topics <- enrichment."""
+"""Imports go one way: topics <- tables, privacy, logql <- storage <- web <- monitors, query, gateway, agents <- aegis."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ MAY_IMPORT: dict[str, set[str]] = {"topics": set()}
 MAY_IMPORT["privacy"] = {"topics"}
 MAY_IMPORT["tables"] = {"topics"}
 MAY_IMPORT["enrichment"] = {"topics"}
-MAY_IMPORT["storage"] = {"topics", "tables", "privacy"}
+MAY_IMPORT["logql"] = {"topics"}
+MAY_IMPORT["monitors"] = {"topics", "logql"}
+MAY_IMPORT["storage"] = {"topics", "tables", "privacy", "logql"}
 MAY_IMPORT["web"] = {"topics", "tables", "storage"}
-MAY_IMPORT["monitors"] = MAY_IMPORT["query"] = MAY_IMPORT["gateway"] = MAY_IMPORT["agents"] = {
+MAY_IMPORT["query"] = MAY_IMPORT["gateway"] = MAY_IMPORT["agents"] = {
     "topics", "tables", "storage", "web",
 }  # fmt: skip
-MAY_IMPORT["query"] = MAY_IMPORT["query"] | {"privacy"}
-MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors", "enrichment", "privacy"}
+MAY_IMPORT["query"] = MAY_IMPORT["query"] | {"privacy", "logql", "monitors"}
+MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors", "enrichment", "privacy", "logql"}
 MAY_IMPORT["aegis"] = set(MAY_IMPORT)
 PACKAGES = [name for name in MAY_IMPORT if (ROOT / name / "__init__.py").exists()]
 
@@ -90,7 +92,7 @@ def test_what_works_on_topics_knows_no_transport() -> None:
     """Agents see `topics/streaming.py` and `topics/ledger.py` alone, so that another transport drops in."""
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
-        for package in ("agents", "tables", "storage", "query", "monitors")
+        for package in ("agents", "tables", "storage", "query", "monitors", "logql")
         for path in modules(package)
         for name in imported(path)
         if name.startswith("topics.redis_streams")
