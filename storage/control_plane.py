@@ -1,6 +1,7 @@
 """The control plane in PostgreSQL: an address in; its eight models, each with a store of its own, out.
 
     organizations  api_keys  users  memberships  monitors  alerts  slos  usage
+                              audit: who changed them
 
 They share one pool (storage/control_plane_pool.py). Every operation raises `Unavailable` while PostgreSQL is away, and `Refused`
 for input that can never be stored, with the path of the parameter at fault. SQL stands in queries/<store>.sql.
@@ -11,8 +12,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from storage.actor import Actor
 from storage.alerts import Alerts
 from storage.api_keys import ApiKeys
+from storage.audit import Audit
 from storage.control_plane_pool import ControlPlanePool
 from storage.memberships import Memberships
 from storage.monitors import Monitors
@@ -31,6 +34,7 @@ class ControlPlane:
 
     def __init__(self, pool: ControlPlanePool, sealer: Sealer | None) -> None:
         self._pool = pool
+        self._sealer = sealer
         self.organizations = Organizations(pool)
         self.api_keys = ApiKeys(pool, sealer)
         self.users = Users(pool)
@@ -39,6 +43,12 @@ class ControlPlane:
         self.alerts = Alerts(pool)
         self.slos = Slos(pool)
         self.usage = Usage(pool)
+        self.audit = Audit(pool)
+
+    def acting(self, actor: Actor) -> ControlPlane:
+        """The same control plane, whose changes the audit log ascribes to `actor`: whatever changes something for somebody
+        calls a store of this. It costs nothing to make and is not closed; a change through the plain one is the system's."""
+        return ControlPlane(self._pool.acting(actor), self._sealer)
 
     @classmethod
     async def open(

@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
+from storage.actor import Actor
+from storage.named_queries import load_queries
 from storage.postgres import close_pool, open_pool, postgres_errors
 from storage.scope import OrgScope
 from topics.errors import Refused
+
+_SQL = load_queries("control_plane.sql")
 
 _NAME = "a name is 1 to {} characters, without control characters or outer spaces"
 _NO_ORGANIZATION = ("organization_id", "there is no such organization")
@@ -81,8 +85,9 @@ class PageEnd(NamedTuple):
 class ControlPlanePool:
     """A bounded pool of connections that all stores of the control plane share."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, actor: Actor | None = None) -> None:
         self._pool = pool
+        self._actor = actor
 
     @classmethod
     async def open(
@@ -105,6 +110,10 @@ class ControlPlanePool:
             )
         return cls(pool)
 
+    def acting(self, actor: Actor) -> ControlPlanePool:
+        """The same connections, whose changes the audit log ascribes to `actor`."""
+        return ControlPlanePool(self._pool, actor)
+
     async def close(self) -> None:
         """Close every connection, within seconds."""
         await close_pool(self._pool)
@@ -112,7 +121,11 @@ class ControlPlanePool:
     async def fetch(self, doing: str, sql: str, *values: object) -> list[asyncpg.Record]:
         """Run one statement; `doing` completes "cannot <doing>: ..."."""
         with postgres_errors(doing, _CONSTRAINTS):
-            return await self._pool.fetch(sql, *values)
+            if self._actor is None:
+                return await self._pool.fetch(sql, *values)
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_SQL["act_as"], self._actor.setting())
+                return await connection.fetch(sql, *values)
 
     async def fetch_one(self, doing: str, path: str, sql: str, *values: object) -> asyncpg.Record:
         """The only row; when there is none, `Refused` "not_found" that blames `path`."""

@@ -24,6 +24,7 @@ CONTROL_PLANE = frozenset(
         "alerts",
         "slos",
         "usage_daily",
+        "audit_log",
         "schema_migrations",
     }
 )

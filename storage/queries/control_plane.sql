@@ -6,3 +6,7 @@
 SELECT id
 FROM organizations
 LIMIT 1;
+
+-- name: act_as
+-- Until the end of the transaction.
+SELECT set_config('aegis.actor', $1, true);

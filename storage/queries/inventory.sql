@@ -43,8 +43,8 @@ SELECT c.relname AS name, quote_ident(c.relname) AS quoted, greatest(c.reltuples
         SELECT quote_ident(a.attname)
         FROM pg_attribute a
         WHERE a.attrelid = c.oid AND NOT a.attisdropped
-            AND a.attname IN ('ts', 'started_at', 'day', 'created_at', 'applied_at', 'stored_at')
-        ORDER BY array_position(ARRAY['ts', 'started_at', 'day', 'created_at', 'applied_at', 'stored_at'], a.attname::text)
+            AND a.attname IN ('ts', 'started_at', 'day', 'created_at', 'applied_at', 'stored_at', 'at')
+        ORDER BY array_position(ARRAY['ts', 'started_at', 'day', 'created_at', 'applied_at', 'stored_at', 'at'], a.attname::text)
         LIMIT 1
     ) AS time_column,
     (
@@ -68,6 +68,7 @@ FROM $table;
 -- name: organizations
 SELECT $organization::text AS organization, count(*) AS rows, min($column)::timestamptz AS oldest, max($column)::timestamptz AS newest
 FROM $table
+WHERE $organization IS NOT NULL
 GROUP BY 1
 ORDER BY 1;
 

@@ -28,6 +28,54 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.record_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    was      jsonb := CASE WHEN TG_OP = 'INSERT' THEN '{}' ELSE to_jsonb(OLD) END;
+    becomes  jsonb := CASE WHEN TG_OP = 'DELETE' THEN '{}' ELSE to_jsonb(NEW) END;
+    whole    jsonb := CASE WHEN TG_OP = 'DELETE' THEN was ELSE becomes END;
+    secret   text[] := TG_ARGV[4:];
+    before   jsonb := shown_change(was, becomes, secret);
+    after    jsonb := shown_change(becomes, was, secret);
+    actor    jsonb := coalesce(nullif(current_setting('aegis.actor', true), ''), '{}');
+    action   text := CASE TG_OP WHEN 'INSERT' THEN 'create' WHEN 'DELETE' THEN 'delete' ELSE 'update' END;
+    name     text := coalesce(whole ->> TG_ARGV[3], '');
+    owners   uuid[] := ARRAY[(whole ->> TG_ARGV[1])::uuid];
+BEGIN
+    IF before = '{}' AND after = '{}' THEN
+        RETURN NULL;
+    END IF;
+    IF coalesce(after ->> 'deleted_at', '') <> '' THEN
+        action := 'delete';
+    ELSIF TG_OP = 'UPDATE' AND coalesce(after ->> 'revoked_at', '') <> '' THEN
+        action := 'revoke';
+    END IF;
+    IF TG_TABLE_NAME = 'users' THEN
+        -- A person's account concerns every organization that the person belongs to.
+        SELECT coalesce(nullif(array_agg(m.organization_id), '{}'), ARRAY[NULL::uuid]) INTO owners
+        FROM memberships m WHERE m.user_id = (whole ->> 'id')::uuid;
+    ELSIF TG_TABLE_NAME = 'memberships' THEN
+        SELECT coalesce(max(u.email), '') INTO name FROM users u WHERE u.id = (whole ->> 'user_id')::uuid;
+    END IF;
+    INSERT INTO audit_log (
+        organization_id, actor_kind, actor_id, actor_name, address, action, object_kind, object_id, object_name, before, after
+    )
+    SELECT owner, coalesce(actor ->> 'kind', 'system'), coalesce(actor ->> 'id', ''), coalesce(actor ->> 'name', ''),
+        coalesce(actor ->> 'address', ''), action, TG_ARGV[0], coalesce(whole ->> TG_ARGV[2], ''), name, before, after
+    FROM unnest(owners) AS owner;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are not changed', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END
+$$;
+
 CREATE FUNCTION public.set_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -36,6 +84,19 @@ BEGIN
     NEW.updated_at := clock_timestamp();
     RETURN NEW;
 END
+$$;
+
+CREATE FUNCTION public.shown_change(of_row jsonb, other jsonb, secret text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT coalesce(jsonb_object_agg(key, CASE
+        WHEN value = 'null' THEN value
+        WHEN key = ANY (secret) THEN '"(secret)"'
+        WHEN octet_length(value::text) > 4096 THEN to_jsonb(format('(%s bytes)', octet_length(value::text)))
+        ELSE value
+    END), '{}')
+    FROM jsonb_each(of_row)
+    WHERE key <> 'updated_at' AND value IS DISTINCT FROM other -> key
 $$;
 
 CREATE TABLE public.alerts (
@@ -80,6 +141,33 @@ CREATE TABLE public.api_keys (
     CONSTRAINT api_keys_prefix_check CHECK ((prefix ~ '^obs_[a-z0-9]{6,32}$'::text)),
     CONSTRAINT api_keys_scopes_check CHECK (((cardinality(scopes) >= 1) AND (scopes <@ ARRAY['logs:write'::text, 'metrics:write'::text, 'traces:write'::text, 'rum:write'::text]))),
     CONSTRAINT api_keys_secret_sealed_check CHECK (((octet_length(secret_sealed) >= 30) AND (octet_length(secret_sealed) <= 1024)))
+);
+
+CREATE TABLE public.audit_log (
+    id bigint NOT NULL,
+    organization_id uuid,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor_kind text NOT NULL,
+    actor_id text NOT NULL,
+    actor_name text NOT NULL,
+    address text NOT NULL,
+    action text NOT NULL,
+    object_kind text NOT NULL,
+    object_id text NOT NULL,
+    object_name text NOT NULL,
+    before jsonb NOT NULL,
+    after jsonb NOT NULL,
+    CONSTRAINT audit_log_action_check CHECK ((action = ANY (ARRAY['create'::text, 'update'::text, 'revoke'::text, 'delete'::text]))),
+    CONSTRAINT audit_log_actor_check CHECK (((actor_kind = ANY (ARRAY['user'::text, 'api_token'::text, 'token'::text, 'command'::text, 'system'::text])) AND (char_length(actor_id) <= 200) AND (char_length(actor_name) <= 300) AND (char_length(address) <= 100)))
+);
+
+ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.memberships (
@@ -185,6 +273,9 @@ ALTER TABLE ONLY public.api_keys
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_prefix_key UNIQUE (prefix);
 
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (organization_id, user_id);
 
@@ -223,37 +314,57 @@ CREATE INDEX alerts_organization_id_idx ON public.alerts USING btree (organizati
 
 CREATE INDEX api_keys_organization_id_idx ON public.api_keys USING btree (organization_id, created_at);
 
+CREATE INDEX audit_log_at_idx ON public.audit_log USING btree (at);
+
+CREATE INDEX audit_log_organization_id_idx ON public.audit_log USING btree (organization_id, id DESC);
+
 CREATE INDEX memberships_user_id_idx ON public.memberships USING btree (user_id);
 
 CREATE UNIQUE INDEX monitors_name_key ON public.monitors USING btree (organization_id, name) WHERE (deleted_at IS NULL);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
+CREATE TRIGGER alerts_record_change AFTER UPDATE OF acknowledged_by, resolved_by ON public.alerts FOR EACH ROW EXECUTE FUNCTION public.record_change('alert', 'organization_id', 'id', 'group_key');
+
 CREATE TRIGGER alerts_set_updated_at BEFORE UPDATE ON public.alerts FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
 CREATE TRIGGER api_keys_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
 
+CREATE TRIGGER api_keys_record_change AFTER INSERT OR DELETE OR UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.record_change('key', 'organization_id', 'prefix', 'name', 'secret_sealed');
+
 CREATE TRIGGER api_keys_set_updated_at BEFORE UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER audit_log_refuse_change BEFORE UPDATE ON public.audit_log FOR EACH ROW EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER memberships_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
 
 CREATE TRIGGER memberships_keep_an_owner AFTER DELETE OR UPDATE ON public.memberships FOR EACH ROW WHEN ((old.role = 'owner'::text)) EXECUTE FUNCTION public.keep_an_owner();
 
+CREATE TRIGGER memberships_record_change AFTER INSERT OR DELETE OR UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION public.record_change('member', 'organization_id', 'user_id', '');
+
 CREATE TRIGGER memberships_set_updated_at BEFORE UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
 CREATE TRIGGER monitors_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.monitors FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER monitors_record_change AFTER INSERT OR DELETE OR UPDATE ON public.monitors FOR EACH ROW EXECUTE FUNCTION public.record_change('monitor', 'organization_id', 'id', 'name');
 
 CREATE TRIGGER monitors_set_updated_at BEFORE UPDATE ON public.monitors FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
 CREATE TRIGGER organizations_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.organizations FOR EACH ROW EXECUTE FUNCTION public.announce_change('id');
 
+CREATE TRIGGER organizations_record_change AFTER INSERT OR DELETE OR UPDATE ON public.organizations FOR EACH ROW EXECUTE FUNCTION public.record_change('organization', 'id', 'id', 'name');
+
 CREATE TRIGGER slos_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER slos_record_change AFTER INSERT OR DELETE OR UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.record_change('slo', 'organization_id', 'id', 'name');
 
 CREATE TRIGGER slos_set_updated_at BEFORE UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
 CREATE TRIGGER usage_daily_set_updated_at BEFORE UPDATE ON public.usage_daily FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
 CREATE TRIGGER users_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.announce_change();
+
+CREATE TRIGGER users_record_change AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.record_change('user', '', 'id', 'email', 'password_hash');
 
 CREATE TRIGGER users_set_updated_at BEFORE UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
