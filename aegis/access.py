@@ -5,10 +5,12 @@ Apart from aegis/wiring.py, because most commands need only this, and importing 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aegis.settings import Settings
+from query.limits import Limits
 from query.tokens import Tokens
 from storage.changes import Change, ChangeListener
 from storage.control_plane import ControlPlane
@@ -46,6 +48,19 @@ async def opened_control_plane(settings: Settings, *, with_secrets: bool) -> Asy
         settings.database_url.get_secret_value(), opener, statement_cache_size=settings.statement_cache_size
     ) as control_plane:
         yield control_plane
+
+
+@asynccontextmanager
+async def followed_limits(settings: Settings, control_plane: ControlPlane) -> AsyncIterator[Limits]:
+    """What questions may cost, followed as organizations' settings change."""
+    limits = Limits(settings.query_settings, control_plane.organizations.query_limits)
+    following = asyncio.create_task(limits.keep_rereading())
+    try:
+        yield limits
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
 
 
 @asynccontextmanager

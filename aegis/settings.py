@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from storage.query_settings import QuerySettings, read_query_settings
 from topics.errors import Refused
 
 INSTANCE_FILE = "instance.env"
@@ -160,6 +161,12 @@ class Settings(BaseSettings):
         1.5, ge=0.1, le=60.0, description="how often a gateway rereads the API keys, besides at once when they change"
     )
 
+    # The query API.
+    query_limits: str = Field(
+        "{}",
+        description='what questions may cost, by role, as JSON: {"viewer": {"seconds": 10}}; see "Limits of questions" below',
+    )
+
     # The agents.
     normalizer_enabled: bool = Field(
         True, validation_alias=_named("NORMALIZER_ENABLED"), description="whether workers run the normalize agents"
@@ -204,6 +211,12 @@ class Settings(BaseSettings):
             raise ValueError("must be 32 bytes or more; make one with `openssl rand -hex 32`")
         return value
 
+    @field_validator("query_limits")
+    @classmethod
+    def _are_limits(cls, value: str) -> str:
+        read_query_settings(value)
+        return value
+
     @field_validator("transport")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
@@ -215,6 +228,11 @@ class Settings(BaseSettings):
     def geoip_path(self) -> Path:
         """Where city databases are: a file or a folder."""
         return self.geoip_database or self.data_dir / "geoip"
+
+    @property
+    def query_settings(self) -> QuerySettings:
+        """The installation's limits of questions."""
+        return read_query_settings(self.query_limits)
 
     @property
     def listen_url(self) -> str:

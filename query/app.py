@@ -7,6 +7,9 @@ from typing import Any, Self
 
 from fastapi import APIRouter, FastAPI
 
+from query.admission import Admission
+from query.layer import QueryLayer
+from query.limits import Limits
 from query.logs import logs_router
 from query.rum import rum_router
 from query.services import services_router
@@ -60,10 +63,16 @@ class _QueryApp(FastAPI):
         await serve_bounded(super().__call__, scope, receive, send)
 
 
-def create_query_app(stores: Stores, tokens: Tokens, *, health: Health) -> FastAPI:
+def add_queries(app: FastAPI, stores: Stores, tokens: Tokens, *, admission: Admission | None = None) -> None:
+    """Put every question on an application, each with its turn; by default within the limits of the roles."""
+    app.include_router(query_router(stores, tokens))
+    app.add_middleware(QueryLayer, admission=admission or Admission(Limits()))
+
+
+def create_query_app(stores: Stores, tokens: Tokens, *, health: Health, admission: Admission | None = None) -> FastAPI:
     """The query API alone."""
     app = _QueryApp(title="Aegis query API", version="0.1.0", summary="Ask for what was sent.")
     install_error_replies(app)
-    app.include_router(query_router(stores, tokens))
+    add_queries(app, stores, tokens, admission=admission)
     app.include_router(health_router(health))
     return app

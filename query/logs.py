@@ -79,7 +79,7 @@ def logs_router(logs: LogStore, tokens: Tokens) -> APIRouter:
 
     @router.post("/search", summary="Search logs", response_description="`{logs, next_cursor, stats}`")
     async def search_logs(search: LogSearch, principal: Principal = may_read) -> Response:
-        page = await logs.search(principal.scope, search.selection())
+        page = await logs.search(principal.scope, search.selection(), principal.limits)
         answer: dict[str, Any] = {
             "logs": [shown_log(row) for row in page.rows],
             "next_cursor": page.next_cursor,

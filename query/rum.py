@@ -110,7 +110,7 @@ def rum_router(rum: RumStore, tokens: Tokens) -> APIRouter:
         responses=answers(_ANSWER),
     )
     async def search_rum(search: RumSearch, principal: Principal = may_read) -> Response:
-        page = await rum.search(principal.scope, search.selection())
+        page = await rum.search(principal.scope, search.selection(), principal.limits)
         answer = {
             "events": [_shown(row) for row in page.rows],
             "next_cursor": page.next_cursor,

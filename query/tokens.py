@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 import jwt
 
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 from topics.errors import Refused
 
 Role = Literal["owner", "admin", "member", "viewer"]
@@ -48,11 +49,12 @@ TOKEN_BYTES_MAX: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, and for which organization."""
+    """Who asks, and for which organization. `limits` is what each statement of the question may cost (query/limits.py)."""
 
     subject: str
     scope: OrgScope
     role: Role
+    limits: SearchLimits = field(default_factory=SearchLimits)
 
     def require(self, permission: Permission) -> None:
         """Raise `Refused` (forbidden) unless the role grants `permission`."""

@@ -101,7 +101,7 @@ def trace_search_router(spans: SpanStore, tokens: Tokens) -> APIRouter:
         responses=answers(_ANSWER),
     )
     async def search_traces(search: TraceSearch, principal: Principal = may_read) -> Response:
-        page = await spans.search(principal.scope, search.selection())
+        page = await spans.search(principal.scope, search.selection(), principal.limits)
         answer = {
             "traces": [_shown(summary) for summary in page.rows],
             "next_cursor": page.next_cursor,

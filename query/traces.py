@@ -113,7 +113,7 @@ def traces_router(spans: SpanStore, logs: LogStore, tokens: Tokens) -> APIRouter
             principal.require("logs:read")
         # One of zeros is no id, and asks for what nothing has.
         asked = normalize_id(trace_id) or trace_id
-        trace = await spans.trace(principal.scope, asked, spans_max=limit)
+        trace = await spans.trace(principal.scope, asked, principal.limits, spans_max=limit)
         if not trace.spans:
             raise Refused(f"cannot find trace {asked}: no span of it is stored", code="not_found", path="trace_id")
         # In a thread, because 10,000 spans take 0.2 s, and a gateway that serves queries has senders who wait.
@@ -122,7 +122,7 @@ def traces_router(spans: SpanStore, logs: LogStore, tokens: Tokens) -> APIRouter
         answer = {"trace_id": asked, **shown, "truncated": trace.truncated, "logs": []}
         stats = trace.stats
         if logs_limit:
-            page = await logs.search(principal.scope, _logs_near(waterfall, asked, logs_limit))
+            page = await logs.search(principal.scope, _logs_near(waterfall, asked, logs_limit), principal.limits)
             stats += page.stats
             answer |= _shown_logs(page)
         return json_answer(answer | {"stats": shown_stats(stats)})

@@ -12,9 +12,9 @@ import msgspec
 
 from storage.clickhouse import ClickHouse
 from storage.record_selection import check_text, check_time_range
-from storage.record_table import SearchLimits
 from storage.scope import OrgScope
 from storage.scoped_queries import Row, ScopedQueries, load_scoped_queries
+from storage.search_limits import SearchLimits
 
 _SQL = load_scoped_queries("hourly.sql")
 
@@ -63,17 +63,26 @@ class HourlyStore:
     from the oldest on, and raises `Refused` with the path at fault, `Unavailable` and `TooExpensive` (see `SearchLimits`)."""
 
     def __init__(self, clickhouse: ClickHouse, limits: SearchLimits | None = None) -> None:
-        self._queries = ScopedQueries(clickhouse, limits)
+        self._queries = ScopedQueries(clickhouse)
+        self._limits = limits or SearchLimits()
 
     async def logs(
-        self, scope: OrgScope, *, start_ns: int, end_ns: int, service: str | None = None, level: str | None = None
+        self,
+        scope: OrgScope,
+        limits: SearchLimits | None = None,
+        *,
+        start_ns: int,
+        end_ns: int,
+        service: str | None = None,
+        level: str | None = None,
     ) -> list[LogsHour]:
         """By service and level."""
-        return await self._read(scope, "logs", LogsHour, start_ns, end_ns, service=service, level=level)
+        return await self._read(scope, "logs", LogsHour, limits, start_ns, end_ns, service=service, level=level)
 
     async def spans(
         self,
         scope: OrgScope,
+        limits: SearchLimits | None = None,
         *,
         start_ns: int,
         end_ns: int,
@@ -83,12 +92,13 @@ class HourlyStore:
     ) -> list[SpansHour]:
         """By service, operation and kind."""
         return await self._read(
-            scope, "spans", SpansHour, start_ns, end_ns, service=service, operation=operation, kind=kind
+            scope, "spans", SpansHour, limits, start_ns, end_ns, service=service, operation=operation, kind=kind
         )
 
     async def rum(
         self,
         scope: OrgScope,
+        limits: SearchLimits | None = None,
         *,
         start_ns: int,
         end_ns: int,
@@ -97,16 +107,27 @@ class HourlyStore:
         name: str | None = None,
     ) -> list[RumHour]:
         """By type, page and name."""
-        return await self._read(scope, "rum", RumHour, start_ns, end_ns, type=type, page_path=page_path, name=name)
+        return await self._read(
+            scope, "rum", RumHour, limits, start_ns, end_ns, type=type, page_path=page_path, name=name
+        )
 
     async def _read(
-        self, scope: OrgScope, signal: str, row_type: type[Row], start_ns: int, end_ns: int, **exact: str | None
+        self,
+        scope: OrgScope,
+        signal: str,
+        row_type: type[Row],
+        limits: SearchLimits | None,
+        start_ns: int,
+        end_ns: int,
+        **exact: str | None,
     ) -> list[Row]:
         what = f"hourly {signal}"
+        limits = limits or self._limits
         check_time_range(what, start_ns, end_ns)
+        limits.check_range(start_ns, end_ns)
         for path, text in exact.items():
             if text is not None:
                 check_text(what, path, text)
         parameters: dict[str, Any] = {"start": start_ns, "end": end_ns, **exact}
-        answer = await self._queries.read(scope, _SQL[signal], row_type, parameters, doing=f"read {what}")
+        answer = await self._queries.read(scope, _SQL[signal], row_type, parameters, limits, doing=f"read {what}")
         return answer.rows

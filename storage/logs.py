@@ -10,8 +10,9 @@ import msgspec
 from storage.clickhouse import ClickHouse
 from storage.log_selection import LogSelection
 from storage.named_queries import load_queries
-from storage.record_table import RecordPage, RecordTable, SearchLimits, selected
+from storage.record_table import RecordPage, RecordTable, selected
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 
 # Names and order of the columns of an inserted Arrow stream.
 LOG_COLUMNS = (
@@ -67,7 +68,9 @@ class LogStore:
         settings = {"exclude_materialize_skip_indexes_on_insert": INDEXED_BY_MERGES}
         await self._table.insert(arrow_stream, rows=rows, token=token, settings=settings)
 
-    async def search(self, scope: OrgScope, selection: LogSelection) -> RecordPage[LogRow]:
+    async def search(
+        self, scope: OrgScope, selection: LogSelection, limits: SearchLimits | None = None
+    ) -> RecordPage[LogRow]:
         """One page of the organization's logs; see `RecordTable.page`.
 
         What is served by an index: the time range, trace_id, a rare service or level, and an ASCII `search` of three characters
@@ -80,4 +83,4 @@ class LogStore:
                 conditions.add(_SQL["where_message_like"], pattern=pattern)
             else:
                 conditions.add(_SQL["where_message_contains"], search=selection.search)
-        return await self._table.page(_SQL["select_logs"], LogRow, selection, conditions)
+        return await self._table.page(_SQL["select_logs"], LogRow, selection, conditions, limits)

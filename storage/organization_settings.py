@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from privacy.policy import DEFAULT_POLICY, Policy, check_policy
+from storage.query_settings import QuerySettings
 from topics.errors import Refused
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 
     ingest: IngestSettings = IngestSettings()
     privacy: Policy = DEFAULT_POLICY
+    query: QuerySettings = QuerySettings()
 
 
 def check_settings(settings: Mapping[str, Any]) -> OrganizationSettings:

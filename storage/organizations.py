@@ -13,6 +13,7 @@ from privacy.policy import Policy
 from storage.control_plane_pool import ControlPlanePool, from_json, org_uuid, to_json, uuid_or_none
 from storage.named_queries import load_queries
 from storage.organization_settings import check_settings, read_settings
+from storage.query_settings import QuerySettings
 from storage.scope import OrgScope
 from topics.errors import Refused
 
@@ -64,6 +65,12 @@ class Organizations:
         """Every organization's policy on personal data, by its id, for a worker."""
         rows = await self._pool.fetch("read the privacy policies", _SQL["list_settings"])
         return {str(row["id"]): read_settings(row["settings"]).privacy for row in rows}
+
+    async def query_limits(self) -> dict[str, QuerySettings]:
+        """The limits of questions that organizations have of their own, by the id of each that has some."""
+        rows = await self._pool.fetch("read the limits of questions", _SQL["list_settings"])
+        own = {str(row["id"]): read_settings(row["settings"]).query for row in rows}
+        return {org_id: settings for org_id, settings in own.items() if settings != QuerySettings()}
 
     async def update(
         self,

@@ -14,6 +14,7 @@ from storage.clickhouse import Answer, ClickHouse, ReadStats
 from storage.named_queries import load_queries
 from storage.record_selection import RecordCursor, RecordSelection
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 
 _SQL = load_queries("records.sql")
 
@@ -39,26 +40,6 @@ class RecordPage(Generic[Item]):
     rows: list[Item]
     next_cursor: str | None
     stats: ReadStats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchLimits:
-    """What one search may cost; more is `TooExpensive`. `rows_to_read_max` 0 is no limit: the server checks it before it knows
-    that a page stops early, so it would refuse cheap searches of a large table too."""
-
-    seconds_max: float = 30.0
-    rows_to_read_max: int = 0
-    result_bytes_max: int = 64 << 20
-    memory_bytes_max: int = 2 << 30
-
-    def settings(self) -> dict[str, Any]:
-        """As ClickHouse's settings."""
-        return {
-            "max_execution_time": self.seconds_max,
-            "max_rows_to_read": self.rows_to_read_max,
-            "max_result_bytes": self.result_bytes_max,
-            "max_memory_usage": self.memory_bytes_max,
-        }
 
 
 @dataclass(slots=True)
@@ -112,9 +93,9 @@ class RecordTable:
     def __init__(
         self, clickhouse: ClickHouse, limits: SearchLimits | None, *, name: str, what: str, columns: tuple[str, ...]
     ) -> None:
-        """`what` names the records in messages."""
+        """`what` names the records in messages; `limits` hold for reads that bring none of their own."""
         self._clickhouse = clickhouse
-        self._limits = (limits or SearchLimits()).settings()
+        self._limits = limits or SearchLimits()
         self._name = name
         self._what = what
         self._columns = columns
@@ -141,24 +122,51 @@ class RecordTable:
         )
 
     async def page(
-        self, select: str, row_type: type[Row], selection: RecordSelection, conditions: Conditions
+        self,
+        select: str,
+        row_type: type[Row],
+        selection: RecordSelection,
+        conditions: Conditions,
+        limits: SearchLimits | None = None,
     ) -> RecordPage[Row]:
         """The rows that meet the conditions, which `selected` began. `select` is the statement up to its WHERE.
 
         Pages are stable: a record that is stored between two of them never moves or repeats another. Raises as `read`.
         """
+        self.check_range(selection, limits)
         # One more than asked for tells whether there is a next page.
         answer = await self.read(
-            f"{select}\n{_SQL[f'page_{selection.order}']}", row_type, conditions, limit=selection.limit + 1
+            f"{select}\n{_SQL[f'page_{selection.order}']}",
+            row_type,
+            conditions,
+            limits,
+            stops_early=True,
+            limit=selection.limit + 1,
         )
         rows = answer.rows[: selection.limit]
         return RecordPage(rows, next_cursor(answer.rows, selection), answer.stats)
 
-    async def read(self, sql: str, row_type: type[Item], conditions: Conditions, **values: Any) -> Answer[Item]:
-        """Run a statement with its $conditions. Raises `Unavailable` and `TooExpensive` (see `SearchLimits`)."""
+    async def read(
+        self,
+        sql: str,
+        row_type: type[Item],
+        conditions: Conditions,
+        limits: SearchLimits | None = None,
+        *,
+        stops_early: bool = False,
+        **values: Any,
+    ) -> Answer[Item]:
+        """Run a statement with its $conditions within `limits`; `stops_early` when it ends with a full page.
+
+        Raises `Unavailable` and `TooExpensive`."""
         statement = Template(sql).substitute(conditions=conditions.sql)
         parameters = {**conditions.parameters, **values}
-        return await self._clickhouse.read(statement, row_type, parameters, self._limits, doing=f"search {self._what}")
+        settings = (limits or self._limits).settings(stops_early=stops_early)
+        return await self._clickhouse.read(statement, row_type, parameters, settings, doing=f"search {self._what}")
+
+    def check_range(self, selection: RecordSelection, limits: SearchLimits | None = None) -> None:
+        """Raise `TooExpensive` for a longer time than may be asked for."""
+        (limits or self._limits).check_range(selection.start_ns, selection.end_ns)
 
 
 def next_cursor(rows: Sequence[Record], selection: RecordSelection) -> str | None:

@@ -14,8 +14,9 @@ import msgspec
 from storage.clickhouse import ClickHouse
 from storage.named_queries import load_queries
 from storage.record_selection import RecordSelection
-from storage.record_table import RecordPage, RecordTable, SearchLimits, selected
+from storage.record_table import RecordPage, RecordTable, selected
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 
 # Names and order of the columns of an inserted Arrow stream.
 RUM_COLUMNS = (
@@ -108,7 +109,9 @@ class RumStore:
         """Store the `rows` events of an Arrow IPC stream with the columns RUM_COLUMNS, once; see `RecordTable.insert`."""
         await self._table.insert(arrow_stream, rows=rows, token=token)
 
-    async def search(self, scope: OrgScope, selection: RumSelection) -> RecordPage[RumRow]:
+    async def search(
+        self, scope: OrgScope, selection: RumSelection, limits: SearchLimits | None = None
+    ) -> RecordPage[RumRow]:
         """One page of the organization's events; see `RecordTable.page`. Indexes serve the time range, a session, and a rare type
         or page."""
-        return await self._table.page(_SQL["select_events"], RumRow, selection, selected(scope, selection))
+        return await self._table.page(_SQL["select_events"], RumRow, selection, selected(scope, selection), limits)

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from storage.clickhouse import Answer, ClickHouse
 from storage.named_queries import load_queries
-from storage.record_table import SearchLimits
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 from topics.errors import Refused
 
 TENANT_TABLES = ("logs", "spans", "rum_events", "logs_hourly", "spans_hourly", "rum_hourly")
@@ -91,7 +91,7 @@ class ScopedQueries:
 
     def __init__(self, clickhouse: ClickHouse, limits: SearchLimits | None = None) -> None:
         self._clickhouse = clickhouse
-        self._limits = (limits or SearchLimits()).settings()
+        self._limits = limits or SearchLimits()
 
     async def read(
         self,
@@ -99,6 +99,7 @@ class ScopedQueries:
         query: ScopedQuery,
         row_type: type[Row],
         parameters: Mapping[str, Any] = _NONE,
+        limits: SearchLimits | None = None,
         *,
         doing: str,
     ) -> Answer[Row]:
@@ -108,6 +109,6 @@ class ScopedQueries:
         # The id is a canonical UUID (`OrgScope`), so it can stand in the text of a filter, where nothing can be bound.
         condition = f"org_id = \\'{scope.org_id}\\'"
         filters = ", ".join(f"'{table}': '{condition}'" for table in TENANT_TABLES)
-        settings = {**self._limits, "additional_table_filters": f"{{{filters}}}", "readonly": 1}
+        settings = {**(limits or self._limits).settings(), "additional_table_filters": f"{{{filters}}}", "readonly": 1}
         bound = {**parameters, "org_id": scope.org_id}
         return await self._clickhouse.read(query.sql, row_type, bound, settings, doing=doing)

@@ -17,13 +17,13 @@ from storage.record_table import (
     Conditions,
     RecordPage,
     RecordTable,
-    SearchLimits,
     go_on,
     next_cursor,
     organization,
     selected,
 )
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 from storage.trace_selection import TraceSelection
 
 # Names and order of the columns of an inserted Arrow stream.
@@ -116,24 +116,39 @@ class SpanStore:
         """Store the `rows` spans of an Arrow IPC stream with the columns SPAN_COLUMNS, once; see `RecordTable.insert`."""
         await self._table.insert(arrow_stream, rows=rows, token=token)
 
-    async def trace(self, scope: OrgScope, trace_id: str, *, spans_max: int = SPANS_OF_TRACE_MAX) -> Trace:
+    async def trace(
+        self,
+        scope: OrgScope,
+        trace_id: str,
+        limits: SearchLimits | None = None,
+        *,
+        spans_max: int = SPANS_OF_TRACE_MAX,
+    ) -> Trace:
         """The organization's spans of one trace, none when there are none. Raises `Unavailable`, `TooExpensive`, and `Refused`
         (path "trace_id") for an id that no span can have."""
         check_text("traces", "trace_id", trace_id)
         conditions = organization(scope)
         conditions.add(_SQL["where_trace_id"], trace_id=trace_id)
-        answer = await self._table.read(_SQL["trace"], SpanRow, conditions, limit=spans_max + 1)
+        answer = await self._table.read(_SQL["trace"], SpanRow, conditions, limits, limit=spans_max + 1)
         return Trace(answer.rows[:spans_max], len(answer.rows) > spans_max, answer.stats)
 
-    async def search(self, scope: OrgScope, selection: TraceSelection) -> RecordPage[TraceSummary]:
+    async def search(
+        self, scope: OrgScope, selection: TraceSelection, limits: SearchLimits | None = None
+    ) -> RecordPage[TraceSummary]:
         """One page of summaries of the organization's traces. Raises `Unavailable` and `TooExpensive` (see `SearchLimits`).
 
         No trace is on two pages. One that gets a newer span between two pages moves before the first, not onto a later one.
         Indexes serve the time range, a rare service, operation or status, and a long `duration_min_ns`.
         A summary counts the spans that began within an hour of the page's.
         """
+        self._table.check_range(selection, limits)
         found = await self._table.read(
-            _SQL[f"traces_{selection.order}"], _Found, _matching(scope, selection), limit=selection.limit + 1
+            _SQL[f"traces_{selection.order}"],
+            _Found,
+            _matching(scope, selection),
+            limits,
+            stops_early=True,
+            limit=selection.limit + 1,
         )
         page = found.rows[: selection.limit]
         if not page:
@@ -146,7 +161,7 @@ class SpanStore:
             near_end=min(max(times) + _NEAR_NS, _INT64_MAX),
         )
         conditions.add(_SQL["where_trace_ids"], trace_ids=[row.trace_id for row in page])
-        summaries = await self._table.read(_SQL["summaries"], TraceSummary, conditions)
+        summaries = await self._table.read(_SQL["summaries"], TraceSummary, conditions, limits)
         by_id = {summary.trace_id: summary for summary in summaries.rows}
         # A trace may expire between the two statements.
         rows = [by_id[row.trace_id] for row in page if row.trace_id in by_id]

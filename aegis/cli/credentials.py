@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from aegis.access import opened_control_plane, tokens
@@ -74,10 +75,13 @@ def change_organization(
     require_signed_time: Annotated[
         bool | None, typer.Option(help="accept only signatures that cover x-timestamp (v2=)", show_default=False)
     ] = None,
+    query_limits: Annotated[
+        str | None, typer.Option(help='its own limits of questions, as JSON: {"viewer": {"seconds": 5}}; {} for none')
+    ] = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Change an organization's retention, rate limit or signature scheme. Gateways follow within two seconds."""
+    """Change an organization's retention, limits or signature scheme. Gateways follow within two seconds."""
 
     async def work() -> Organization:
         async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
@@ -88,6 +92,8 @@ def change_organization(
             if require_signed_time is not None:
                 ingest["require_signed_time"] = require_signed_time
             settings = {**found.settings, "ingest": ingest}
+            if query_limits is not None:
+                settings["query"] = _read_json(query_limits)
             return await control_plane.organizations.update(
                 found.scope, retention_days=retention_days, settings=settings
             )
@@ -206,6 +212,13 @@ def token(
         print_json({"token": issued, "org_id": owner.id, "role": role, "expires_at": shown_time(expires_at)})
     else:
         print(issued)
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as exc:
+        raise Refused(f"cannot read --query-limits: {exc}", code="invalid_field", path="query_limits") from None
 
 
 def _organization(organization: Organization) -> dict[str, Any]:

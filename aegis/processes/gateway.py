@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from aegis.access import listening_for_changes, opened_control_plane, tokens
+from aegis.access import followed_limits, listening_for_changes, opened_control_plane, tokens
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from gateway.app import GatewayApp
@@ -20,7 +20,8 @@ from gateway.native_logs import NATIVE_LOGS
 from gateway.native_metrics import NATIVE_METRICS
 from gateway.native_rum import NATIVE_RUM
 from gateway.native_traces import NATIVE_TRACES
-from query.app import Stores, query_router
+from query.admission import Admission
+from query.app import Stores, add_queries
 from storage.changes import Change
 from topics.names import RAW_TOPICS
 from topics.redis_streams.intake import RedisIntake
@@ -64,7 +65,10 @@ async def run_gateway(settings: Settings, *, with_query: bool, listener: int | N
         checks: dict[str, Any] = {"redis": producer.ping, "postgres": control_plane.ping}
         if with_query:
             clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
-            app.include_router(query_router(Stores.over(clickhouse, control_plane.usage), tokens(settings)))
+            limits = await stack.enter_async_context(followed_limits(settings, control_plane))
+            add_queries(
+                app, Stores.over(clickhouse, control_plane.usage), tokens(settings), admission=Admission(limits)
+            )
             checks["clickhouse"] = clickhouse.ping
         health = Health("gateway", checks, required=frozenset({"redis"}))
         app.include_router(health_router(health))

@@ -6,9 +6,10 @@ import logging
 from contextlib import AsyncExitStack
 from functools import partial
 
-from aegis.access import opened_control_plane, tokens
+from aegis.access import followed_limits, opened_control_plane, tokens
 from aegis.settings import Settings
 from aegis.wiring import opened_clickhouse
+from query.admission import Admission
 from query.app import Stores, create_query_app
 from web.health import Health
 from web.serving import bind, serve, stop_on_signals
@@ -27,6 +28,8 @@ async def run_query(settings: Settings) -> None:
         # Without the control plane everything but usage is answered.
         checks = {"clickhouse": clickhouse.ping, "postgres": control_plane.ping}
         health = Health("query", checks, required=frozenset({"clickhouse"}))
-        app = create_query_app(Stores.over(clickhouse, control_plane.usage), tokens(settings), health=health)
+        limits = await stack.enter_async_context(followed_limits(settings, control_plane))
+        stores = Stores.over(clickhouse, control_plane.usage)
+        app = create_query_app(stores, tokens(settings), health=health, admission=Admission(limits))
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])
         await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))

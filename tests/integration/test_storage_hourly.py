@@ -15,10 +15,11 @@ from storage.clickhouse import ClickHouse
 from storage.histograms import quantile
 from storage.hourly import HourlyStore, LogsHour, RumHour, SpansHour
 from storage.logs import LOG_COLUMNS
-from storage.record_table import RecordTable, SearchLimits
+from storage.record_table import RecordTable
 from storage.rum import RUM_COLUMNS
 from storage.scope import OrgScope
 from storage.scoped_queries import TENANT_TABLES, ScopedQueries, ScopedQuery, checked
+from storage.search_limits import SearchLimits
 from storage.spans import SPAN_COLUMNS
 from topics.errors import Refused, TooExpensive, Unavailable
 

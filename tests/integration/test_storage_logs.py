@@ -14,8 +14,8 @@ from storage.clickhouse import ClickHouse
 from storage.log_selection import LogSelection
 from storage.logs import LOG_COLUMNS, LogRow, LogStore
 from storage.record_selection import RecordCursor
-from storage.record_table import SearchLimits
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 from topics.errors import Refused, TooExpensive
 from topics.log_columns import SCHEMA
 
@@ -422,7 +422,7 @@ async def test_a_search_reads_little_of_a_large_table(logs: LogStore, store_clic
 async def test_a_search_past_a_limit_names_it(store_clickhouse: ClickHouse) -> None:
     await store(LogStore(store_clickhouse), *(log(record_id=i, message="x" * 1000) for i in range(1000)))
     for limits, name in (
-        (SearchLimits(rows_to_read_max=10), "max_rows_to_read = 10"),
+        (SearchLimits(bytes_to_read_max=10), "max_bytes_to_read = 10"),
         (SearchLimits(result_bytes_max=1000), "max_result_bytes = 1000"),
         (SearchLimits(memory_bytes_max=1000), "max_memory_usage = 1000"),
     ):

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from storage.clickhouse import ClickHouse
-from storage.record_table import SearchLimits
 from storage.scope import OrgScope
+from storage.search_limits import SearchLimits
 from storage.spans import SPAN_COLUMNS, SpanRow, SpanStore, TraceSummary
 from storage.trace_selection import TraceSelection
 from topics.errors import Refused, TooExpensive

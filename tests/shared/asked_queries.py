@@ -12,7 +12,9 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from query.admission import Admission
 from query.app import Stores, create_query_app
+from query.limits import Limits
 from query.tokens import Role, Tokens
 from storage.clickhouse import ClickHouse
 from storage.control_plane import ControlPlane
@@ -69,6 +71,13 @@ class Asked:
     block: Callable[..., bytes]
     ours: OrgScope
     theirs: OrgScope
+    control_plane: ControlPlane
+    admission: Admission
+
+    async def limit(self, scope: OrgScope | None = None, **by_role: dict[str, int]) -> None:
+        """Give an organization limits of its own, by default ours."""
+        await self.control_plane.organizations.update(scope or self.ours, settings={"query": by_role})
+        await self.admission.limits.reread()
 
     async def keep(self, signal: str, *rows: dict[str, Any], scope: OrgScope | None = None) -> None:
         """Store rows of one signal, by default for our organization; what a row leaves out is a default."""
@@ -101,9 +110,10 @@ async def asked(
     ours = (await store_control_plane.organizations.create("ours")).scope
     theirs = (await store_control_plane.organizations.create("theirs")).scope
     stores = Stores.over(store_clickhouse, store_control_plane.usage)
-    app = create_query_app(stores, Tokens(SECRET), health=Health("query", {}))
+    admission = Admission(Limits(load=store_control_plane.organizations.query_limits))
+    app = create_query_app(stores, Tokens(SECRET), health=Health("query", {}), admission=admission)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query") as http:
-        yield Asked(http, stores, store_block, ours, theirs)
+        yield Asked(http, stores, store_block, ours, theirs, store_control_plane, admission)
 
 
 def span(span_id: str, parent: str = "", **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""What one question may cost in; ClickHouse's settings for it out, or `TooExpensive` when more is asked than that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from topics.errors import TooExpensive
+
+_DAY_S = 86400
+_NS_A_S = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLimits:
+    """What one statement may cost; more is `TooExpensive`. 0 is no limit.
+
+    `range_s_max` is of time, from the first instant asked to the last. `bytes_to_read_max` is of columns as they are read,
+    decompressed, and is counted while they are read. `rows_to_read_max` is compared by the server beforehand with all rows that
+    the indexes leave, so it bounds only a statement that reads all of them: a page stops early, which the server does not know
+    then, and would be refused over a large table however cheap it is. What a page really reads, bytes and seconds bound.
+    """
+
+    range_s_max: int = 0
+    rows_to_read_max: int = 0
+    bytes_to_read_max: int = 0
+    seconds_max: float = 30.0
+    result_bytes_max: int = 64 << 20
+    memory_bytes_max: int = 2 << 30
+
+    def settings(self, *, stops_early: bool = False) -> dict[str, Any]:
+        """As ClickHouse's settings for one statement; `stops_early` says that it ends when its page is full."""
+        return {
+            "max_execution_time": self.seconds_max,
+            "max_rows_to_read": 0 if stops_early else self.rows_to_read_max,
+            "max_bytes_to_read": self.bytes_to_read_max,
+            "max_result_bytes": self.result_bytes_max,
+            "max_memory_usage": self.memory_bytes_max,
+        }
+
+    def check_range(self, start_ns: int, end_ns: int) -> None:
+        """Raise `TooExpensive` for a longer time than may be asked for."""
+        if self.range_s_max and end_ns - start_ns > self.range_s_max * _NS_A_S:
+            asked_s = (end_ns - start_ns) / _NS_A_S
+            raise TooExpensive(f"range = {_shown(self.range_s_max)}", f"a time range of {_shown(asked_s)}")
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds / _DAY_S:.4g} days" if seconds >= _DAY_S else f"{seconds:.6g} s"
