@@ -6,10 +6,11 @@ WORKDIR /opt/aegis
 RUN python -m venv /opt/venv
 # The dependencies first: they change more rarely than the code, and their layer is kept.
 COPY pyproject.toml requirements.lock ./
-RUN mkdir -p aegis agents enrichment gateway logql monitors privacy query storage tables topics web \
+RUN mkdir -p aegis agents channels enrichment gateway logql monitors privacy query storage tables topics web \
     && /opt/venv/bin/pip install --no-cache-dir --constraint requirements.lock --editable .
 COPY aegis aegis
 COPY agents agents
+COPY channels channels
 COPY enrichment enrichment
 COPY gateway gateway
 COPY logql logql

@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PACKAGES := aegis agents enrichment gateway logql monitors privacy query storage tables topics web
+PACKAGES := aegis agents channels enrichment gateway logql monitors privacy query storage tables topics web
 TIMESCALE := tests/timescale/node_modules/.installed
 ARGS ?=
 

@@ -14,7 +14,7 @@ from aegis.settings import Settings, setting_name
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 PATH = re.compile(
-    r"(?<![\w/.-])((?:aegis|agents|benchmarks|clickhouse|docs|enrichment|gateway|logql|monitors|privacy|query|storage|tables|tests|timescaledb|topics|web)"
+    r"(?<![\w/.-])((?:aegis|agents|benchmarks|channels|clickhouse|docs|enrichment|gateway|logql|monitors|privacy|query|storage|tables|tests|timescaledb|topics|web)"
     r"/[\w./-]*|\.ci/run|Makefile|requirements\.lock|pyproject\.toml)"
 )
 

@@ -14,14 +14,15 @@ MAY_IMPORT["privacy"] = {"topics"}
 MAY_IMPORT["tables"] = {"topics"}
 MAY_IMPORT["enrichment"] = {"topics"}
 MAY_IMPORT["logql"] = {"topics"}
+MAY_IMPORT["channels"] = {"topics"}
 MAY_IMPORT["monitors"] = {"topics", "logql"}
 MAY_IMPORT["storage"] = {"topics", "tables", "privacy", "logql"}
 MAY_IMPORT["web"] = {"topics", "tables", "storage"}
 MAY_IMPORT["query"] = MAY_IMPORT["gateway"] = MAY_IMPORT["agents"] = {
     "topics", "tables", "storage", "web",
 }  # fmt: skip
-MAY_IMPORT["query"] = MAY_IMPORT["query"] | {"privacy", "logql", "monitors"}
-MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors", "enrichment", "privacy", "logql"}
+MAY_IMPORT["query"] = MAY_IMPORT["query"] | {"privacy", "logql", "monitors", "channels"}
+MAY_IMPORT["agents"] = MAY_IMPORT["agents"] | {"monitors", "enrichment", "privacy", "logql", "channels"}
 MAY_IMPORT["aegis"] = set(MAY_IMPORT)
 PACKAGES = [name for name in MAY_IMPORT if (ROOT / name / "__init__.py").exists()]
 
