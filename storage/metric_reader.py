@@ -14,7 +14,6 @@ from datetime import timedelta
 from types import MappingProxyType
 
 import asyncpg
-import msgspec
 
 from storage.metric_samples import Samples, copy_bytes, decode_copy
 from storage.metric_selection import (
@@ -24,17 +23,16 @@ from storage.metric_selection import (
     MetricSelection,
     as_time,
     as_us,
-    bound_labels,
     check_range,
 )
 from storage.named_queries import load_queries
 from storage.postgres import postgres_errors
 from storage.scope import OrgScope
+from storage.series_reader import find_series
+from storage.series_selection import NAME
 from storage.timescale import Timescale
 from topics.errors import Refused, TooExpensive
 
-SERIES_MAX = 50_000
-"""Series that one question may read."""
 SAMPLES_MAX = 5_000_000
 """Samples that one call of `read_samples` gives: they take some 60 bytes each while they are sorted."""
 
@@ -192,14 +190,14 @@ class MetricReader:
     async def find_series(self, scope: OrgScope, selection: MetricSelection) -> list[KnownSeries]:
         """The series of a metric that meet the matchers, by id, whether or not they have samples in the range.
 
-        Raises `Refused` for a pattern that PostgreSQL cannot read, `TooExpensive` for more than SERIES_MAX.
+        Raises `Refused` for a pattern that is none, `TooExpensive` for more than SERIES_MAX.
         """
-        bound = bound_labels(selection.labels)
-        rows = await self._fetch(_SQL["find_series"], scope.org_id, selection.metric, *bound, SERIES_MAX + 1)
-        if len(rows) > SERIES_MAX:
-            raise TooExpensive(f"{SERIES_MAX} series", "a selection of more")
-        decode = msgspec.json.Decoder(dict[str, str]).decode
-        return [KnownSeries(row["id"], MappingProxyType(decode(row["labels"]))) for row in rows]
+        matchers = (LabelMatcher(NAME, "=", selection.metric), *selection.labels)
+        found = await find_series(self._pool, scope, matchers)
+        return [
+            KnownSeries(int(id_), MappingProxyType({name: text for name, text in labels.items() if name != NAME}))
+            for id_, labels in zip(found.ids, found.labels, strict=True)
+        ]
 
     async def read_samples(
         self,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-import msgspec
-
 from topics.errors import Refused, TooExpensive
 
 BUCKETS_MAX = 11_000
@@ -28,7 +26,8 @@ TS_US_MAX = 253_402_300_799_999_999
 
 @dataclass(frozen=True, slots=True)
 class LabelMatcher:
-    """One condition on a label; =~ and !~ take a regular expression of PostgreSQL's that must match the whole value.
+    """One condition on a label; =~ and !~ take a pattern of RE2's that must match the whole value
+    (storage/label_patterns.py).
 
     A label that a series does not have is the empty text. Raises `Refused` with path "labels".
     """
@@ -89,17 +88,6 @@ def check_range(start_us: int, end_us: int) -> None:
             raise _refused(path, "the time is outside the years 1 to 9999")
     if end_us < start_us:
         raise _refused("end", "it is before start")
-
-
-def bound_labels(matchers: tuple[LabelMatcher, ...]) -> tuple[str, list[str], list[str], list[str]]:
-    """The parameters of `find_series`: equalities as JSON that the index can look up, then all matchers as three columns."""
-    equal = {m.label: m.operand for m in matchers if m.operator == "=" and m.operand}
-    return (
-        msgspec.json.encode(equal).decode(),
-        [m.label for m in matchers],
-        [m.operator for m in matchers],
-        [m.operand for m in matchers],
-    )
 
 
 def as_time(us: int) -> datetime:

@@ -1,7 +1,8 @@
 """Batches of metric points in; samples in TimescaleDB out, each once: the offset that they came from moves with them.
 
-A block is one transaction: the partition's offset, series that are new, the samples by binary COPY. So a block is stored whole or
-not at all, and one that was stored already is told by its offset. Reading is in storage/metric_reader.py.
+A block is one transaction: the partition's offset, series that are new, the samples by binary COPY, the versions of the hours
+that they lie in. So a block is stored whole or not at all, and one that was stored already is told by its offset. Reading is in
+storage/metric_reader.py and storage/sample_reader.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from storage.metric_reader import MetricReader
 from storage.metric_samples import COLUMNS, Samples, encode_copy, in_order
 from storage.metric_selection import TS_US_MAX, TS_US_MIN
+from storage.metrics_retention import SAMPLES_KEPT
 from storage.named_queries import load_queries
 from storage.postgres import postgres_errors
 from storage.scope import OrgScope
@@ -27,6 +29,8 @@ _DOING = "store metrics"
 # Compressed as they come, samples of one series need company: below this a block would compress into many small pieces.
 _COMPRESSED_FROM_SAMPLES_A_SERIES = 20
 _CACHED_SERIES_MAX = 1_000_000
+_HOUR_US = 3_600_000_000
+_KEPT_HOURS = int(SAMPLES_KEPT.total_seconds()) // 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class MetricStore(MetricReader):
         self._abandoned_after = f"{abandoned_after_s * 1000:.0f}ms"
         self._series_max = series_max
         self._cache = SeriesCache(cached_series_max)
+        self._hours_kept = 0
 
     async def stored_through(self, incarnation: str, topic: str, partition: int) -> int:
         """The next offset that is not stored yet; 0 when nothing is. Raises `Unavailable`."""
@@ -96,9 +101,23 @@ class MetricStore(MetricReader):
                 samples, refused = _block(batches, ids)
                 if len(samples.value):
                     await _copy(connection, samples, block, compressed=compresses and _is_dense(samples))
+                    await self._raise_hours(connection, batches, source.partition, block)
         self._cache.remember(resolved.ids)
         points = sum(batch.points for _, batch in batches)
         return MetricsStored(points - refused, refused, resolved.added)
+
+    async def _raise_hours(
+        self, connection: Connection, batches: Sequence[tuple[OrgScope, MetricBatch]], partition: int, block: int
+    ) -> None:
+        """Who remembers samples of these hours must read them again. Hours beyond the retention nobody remembers."""
+        kept = int(self._clock()) // 3600 - _KEPT_HOURS
+        written = sorted({(scope.org_id, hour) for scope, batch in batches for hour in _hours(batch) if hour >= kept})
+        if written:
+            organizations, hours = zip(*written, strict=True)
+            await connection.execute(_SQL["raise_hours"], list(organizations), list(hours), partition, block)
+        if kept != self._hours_kept:
+            await connection.execute(_SQL["forget_hours"], kept)
+            self._hours_kept = kept
 
     async def _resolve(
         self,
@@ -122,6 +141,14 @@ class MetricStore(MetricReader):
                     for text, id_ in zip(batch.series, known, strict=True)
                 ]
         return resolved
+
+
+def _hours(batch: MetricBatch) -> list[int]:
+    """The hours that the points of a batch lie in, counted from 1970."""
+    if not batch.points:
+        return []
+    first, last = int(batch.ts_us.min()) // _HOUR_US, int(batch.ts_us.max()) // _HOUR_US
+    return [first] if first == last else np.unique(batch.ts_us // _HOUR_US).tolist()
 
 
 def _block(batches: Sequence[tuple[OrgScope, MetricBatch]], ids: list[list[int | None]]) -> tuple[Samples, int]:

@@ -1,4 +1,5 @@
--- Statements of storage/metrics.py, storage/series.py and storage/metric_reader.py, on TimescaleDB and on plain PostgreSQL.
+-- Statements of storage/metrics.py, storage/series.py, storage/series_reader.py, storage/sample_reader.py and storage/metric_reader.py, on
+-- TimescaleDB and on plain PostgreSQL.
 -- Samples know their series only, so each read takes its series through the organization, as an array that the index can use.
 -- The ten minutes of `date_bin` are the index's key (timescaledb/migrations/0002_create_metrics.sql); the bounds on `ts` decide.
 -- Values beyond 1e300 add as infinite, as in the rollups (summarize_samples): an overflow would be an error.
@@ -33,6 +34,23 @@ RETURNING
 
 -- name: compress_copy
 SELECT set_config('timescaledb.enable_direct_compress_copy', 'on', true);
+
+-- name: raise_hours
+-- Last in its transaction, so that its rows are locked for the time of the commit alone, and in order, so that no two transactions
+-- wait for each other. A version that was forgotten does not come again, because blocks are numbered upwards.
+INSERT INTO metric_hours AS known (org_id, hour, partition, version)
+SELECT written.org_id, written.hour, $3, $4
+FROM unnest($1::uuid[], $2::integer[]) AS written (org_id, hour)
+ORDER BY written.org_id, written.hour
+ON CONFLICT (org_id, hour, partition) DO UPDATE
+SET version = greatest(known.version + 1, excluded.version);
+
+-- name: forget_hours
+-- Of hours before $1. What another transaction has locked, it forgets.
+DELETE FROM metric_hours
+WHERE (org_id, hour, partition) IN (
+    SELECT org_id, hour, partition FROM metric_hours WHERE hour < $1 FOR UPDATE SKIP LOCKED
+);
 
 -- name: find_identities
 SELECT identity, id
@@ -74,24 +92,43 @@ ON CONFLICT (org_id, name) DO UPDATE
 SET type = excluded.type, unit = excluded.unit;
 
 -- name: find_series
--- A label that a series does not have is the empty text, as in PromQL. $3 holds the equalities that the index can look up.
-SELECT id, labels
+-- A label that a series does not have is the empty text, as in PromQL; `__name__` is the metric's name. $3 holds the equalities that
+-- the index can look up. `in` and `not in` take a JSON array of texts, `prefix` a beginning. What a pattern says beyond these is
+-- decided by RE2 (storage/label_patterns.py). storage/series_reader.py asks without the line of names where any name will do.
+SELECT id, name, labels
 FROM series
 WHERE org_id = $1
-    AND name = $2
+    AND id > $8
+    AND name = ANY ($2::text[])
     AND labels @> $3::jsonb
     AND NOT EXISTS (
         SELECT
         FROM unnest($4::text[], $5::text[], $6::text[]) AS matcher (label, operator, operand)
+        CROSS JOIN LATERAL (
+            SELECT CASE matcher.label WHEN '__name__' THEN name ELSE coalesce(labels ->> matcher.label, '') END
+        ) AS found (text)
         WHERE NOT CASE matcher.operator
-            WHEN '=' THEN coalesce(labels ->> matcher.label, '') = matcher.operand
-            WHEN '!=' THEN coalesce(labels ->> matcher.label, '') <> matcher.operand
-            WHEN '=~' THEN coalesce(labels ->> matcher.label, '') ~ ('^(?:' || matcher.operand || ')$')
-            WHEN '!~' THEN coalesce(labels ->> matcher.label, '') !~ ('^(?:' || matcher.operand || ')$')
+            WHEN '=' THEN found.text = matcher.operand
+            WHEN '!=' THEN found.text <> matcher.operand
+            WHEN 'in' THEN matcher.operand::jsonb ? found.text
+            WHEN 'not in' THEN NOT matcher.operand::jsonb ? found.text
+            WHEN 'prefix' THEN starts_with(found.text, matcher.operand)
         END
     )
 ORDER BY id
 LIMIT $7;
+
+-- name: get_versions
+-- What of an organization has changed: the number of its series, as hour null, and the versions of the hours $2 to $3.
+SELECT NULL::integer AS hour, series::bigint AS version
+FROM series_counts
+WHERE org_id = $1
+UNION ALL
+SELECT hour, sum(version)::bigint
+FROM metric_hours
+WHERE org_id = $1
+    AND hour BETWEEN $2 AND $3
+GROUP BY hour;
 
 -- name: list_metrics
 SELECT s.name, coalesce(n.type, '') AS type, coalesce(n.unit, '') AS unit, count(*) AS series

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from storage.clickhouse import ClickHouse
 from storage.migrations import REPOSITORY, migrate
@@ -63,10 +64,10 @@ async def _catalogue(dsn: str) -> set[tuple[str, ...]]:
     return {tuple(row) for rows in (columns, constraints, indexes, functions) for row in rows}
 
 
-def test_what_needs_no_timescaledb_is_the_same_file() -> None:
-    first = "0001_create_series.sql"
+@pytest.mark.parametrize("name", ["0001_create_series.sql", "0005_create_metric_hours.sql"])
+def test_what_needs_no_timescaledb_is_the_same_file(name: str) -> None:
     folder = REPOSITORY / "timescaledb"
-    assert (folder / "compat" / first).read_text() == (folder / "migrations" / first).read_text()
+    assert (folder / "compat" / name).read_text() == (folder / "migrations" / name).read_text()
 
 
 async def test_the_clickhouse_schema_is_what_the_migrations_give(store_clickhouse: ClickHouse, tmp_path: Path) -> None:

@@ -81,6 +81,14 @@ CREATE SEQUENCE public.metric_blocks
     NO MAXVALUE
     CACHE 1;
 
+CREATE TABLE public.metric_hours (
+    org_id uuid NOT NULL,
+    hour integer NOT NULL,
+    partition integer NOT NULL,
+    version bigint NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE public.metric_names (
     org_id uuid NOT NULL,
     name text NOT NULL,
@@ -206,6 +214,9 @@ ALTER TABLE public.series ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+ALTER TABLE ONLY public.metric_hours
+    ADD CONSTRAINT metric_hours_pkey PRIMARY KEY (org_id, hour, partition);
 
 ALTER TABLE ONLY public.metric_names
     ADD CONSTRAINT metric_names_pkey PRIMARY KEY (org_id, name);

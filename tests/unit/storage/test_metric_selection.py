@@ -13,7 +13,6 @@ from storage.metric_selection import (
     MetricSelection,
     as_time,
     as_us,
-    bound_labels,
 )
 from topics.errors import Refused, TooExpensive
 
@@ -67,11 +66,6 @@ def test_too_many_buckets_are_too_expensive() -> None:
         BucketRange.of(MetricSelection("m", 0, BUCKETS_MAX * S + 1), S)
     with pytest.raises(Refused):
         BucketRange.of(MetricSelection("m", 0, S), 0)
-
-
-def test_only_equalities_that_need_the_label_are_looked_up_by_index() -> None:
-    matchers = (LabelMatcher("a", "=", "1"), LabelMatcher("b", "=", ""), LabelMatcher("c", "!=", "2"))
-    assert bound_labels(matchers) == ('{"a":"1"}', ["a", "b", "c"], ["=", "=", "!="], ["1", "", "2"])
 
 
 def test_times_are_exact() -> None:
