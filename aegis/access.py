@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from aegis.settings import Settings
+from query.callers import Callers
 from query.limits import Limits
+from query.signing import key_files
 from query.tokens import Tokens
 from storage.changes import Change, ChangeListener
 from storage.control_plane import ControlPlane
 from storage.sealing import Sealer
 from topics.errors import Refused
+from web.client_address import ClientAddresses
 
 
 def sealer(settings: Settings) -> Sealer:
@@ -29,15 +32,37 @@ def sealer(settings: Settings) -> Sealer:
     return Sealer.from_hex(settings.master_key.get_secret_value())
 
 
-def tokens(settings: Settings) -> Tokens:
-    """What issues and reads bearer tokens. Raises `Refused` naming the setting when it is missing."""
+def tokens(settings: Settings, callers: Callers | None = None) -> Tokens:
+    """What issues and reads bearer tokens; without `callers` only those of `aegis token`.
+
+    Raises `Refused` naming the setting that is missing or not acceptable.
+    """
+    if settings.jwt_algorithm != "HS256":
+        files = settings.jwt_private_key_file, settings.jwt_public_key_file
+        return Tokens(key_files(settings.jwt_algorithm, *files), callers=callers)
     if settings.jwt_secret is None:
         raise Refused(
             "cannot start: JWT_SECRET is not set; `aegis up` makes one for development, "
             "`openssl rand -hex 32` one for production",
             code="bad_setting",
         )
-    return Tokens(settings.jwt_secret.get_secret_value())
+    return Tokens(settings.jwt_secret.get_secret_value(), callers=callers)
+
+
+def client_addresses(settings: Settings) -> ClientAddresses:
+    """Who sends a request, behind the proxies that are ours. Raises `Refused` naming the setting."""
+    return ClientAddresses([text.strip() for text in settings.trusted_proxies.split(",") if text.strip()])
+
+
+@asynccontextmanager
+async def followed_callers(settings: Settings, control_plane: ControlPlane) -> AsyncIterator[Callers]:
+    """Who may come in; tell it of the changes that are heard (`Callers.follow`)."""
+    callers = Callers(control_plane, refresh_s=settings.key_refresh_s, access_token_s=float(settings.access_token_s))
+    await callers.start()
+    try:
+        yield callers
+    finally:
+        await callers.close()
 
 
 @asynccontextmanager

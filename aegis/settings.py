@@ -118,6 +118,23 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(
         None, validation_alias=_named("JWT_SECRET"), description="signs the query API's tokens, 32 bytes or more"
     )
+    jwt_algorithm: Literal["HS256", "RS256", "EdDSA"] = Field(
+        "HS256", description="of the tokens: HS256 by JWT_SECRET, RS256 or EdDSA (Ed25519) by key files"
+    )
+    jwt_private_key_file: Path | None = Field(
+        None, description="PEM file of the private key that issues and checks tokens, for RS256 and EdDSA"
+    )
+    jwt_public_key_file: Path | None = Field(
+        None, description="PEM file of its public key; alone it checks tokens and issues none"
+    )
+    access_token_s: int = Field(900, ge=60, le=86_400, description="how long the access token of a login is valid")
+    refresh_token_s: int = Field(
+        30 * 86_400, ge=3600, le=366 * 86_400, description="how long a login lasts that is not refreshed"
+    )
+    audit_days: int = Field(365, ge=1, le=36_500, description="how long the audit log keeps an entry")
+    audit_rows_max: int = Field(
+        100_000, ge=100, le=100_000_000, description="entries that the audit log keeps of one organization"
+    )
     master_key: SecretStr | None = Field(
         None, description="64 hex digits; encrypts the secrets of API keys in the control plane"
     )
@@ -158,7 +175,10 @@ class Settings(BaseSettings):
         256 << 20, ge=1 << 20, description="bytes that may wait on one topic before the gateway answers 503"
     )
     key_refresh_s: float = Field(
-        1.5, ge=0.1, le=60.0, description="how often a gateway rereads the API keys, besides at once when they change"
+        1.5,
+        ge=0.1,
+        le=60.0,
+        description="how often API keys, members and API tokens are reread, besides at once when they change",
     )
 
     # The query API.

@@ -37,7 +37,7 @@ class GatewayApp(FastAPI):
         if self.ingest.takes(scope):
             await self.ingest(scope, receive, send)
         else:
-            await serve_bounded(super().__call__, scope, receive, send)
+            await serve_bounded(super().__call__, self.ingest.addresses.told(scope), receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document plus the schemas of the msgspec Structs, which are the only ingest models."""

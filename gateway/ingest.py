@@ -16,7 +16,6 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from gateway.client_address import ClientAddresses
 from gateway.keys import IngestKey, KeyDirectory
 from gateway.request_head import RequestHead, read_head
 from gateway.signatures import (
@@ -31,6 +30,7 @@ from topics.content_encoding import decoded
 from topics.errors import AegisError, RateLimited, Refused, Unavailable
 from topics.intake import Allowance, Intake, Taken, Terms
 from topics.raw import RawBatch
+from web.client_address import ClientAddresses
 from web.error_replies import error_reply
 from web.request_body import BodiesInMemory, ClientGone, read_body
 
@@ -113,7 +113,7 @@ class Ingest:
         self._routes = {path: _Signal(wire) for path, wire in formats.items()}
         self._keys = keys
         self._intake = intake
-        self._addresses = addresses
+        self.addresses = addresses
         self._limits = limits
         self._keep_for_ever = keep_for_ever
         self._now = now
@@ -153,11 +153,11 @@ class Ingest:
     ) -> tuple[int, int, Taken]:
         limits = self._limits
         peer = (scope.get("client") or ("",))[0]
-        sender.address, sender.bucket = peer, self._addresses.bucket(peer)
+        sender.address, sender.bucket = peer, self.addresses.bucket(peer)
         head = read_head(scope["headers"], content_type=wire.content_type, body_bytes_max=limits.body_bytes_max)
-        if self._addresses.reads_forwarded and head.forwarded_for:
-            sender.address = self._addresses.address(peer, head.forwarded_for)
-            sender.bucket = self._addresses.bucket(sender.address)
+        if self.addresses.reads_forwarded and head.forwarded_for:
+            sender.address = self.addresses.address(peer, head.forwarded_for)
+            sender.bucket = self.addresses.bucket(sender.address)
         if not (head.org_key and head.signature and head.timestamp):
             raise unsigned(x_org_key=head.org_key, x_signature=head.signature, x_timestamp=head.timestamp)
         timestamp_ms = check_timestamp(head.timestamp, now_ms=now_ms, window_s=limits.timestamp_window_s)

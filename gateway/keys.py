@@ -1,30 +1,21 @@
 """API keys in memory: control plane -> a directory that a request can ask without any I/O.
 
-The directory is a snapshot, reread at once when the control plane announces a change or an unknown prefix turns up, and every
-`refresh_s` in case an announcement was lost: a new key works with its first request, and a revoked one stops within milliseconds,
-or within a refresh. While the control plane is away the last snapshot serves on.
+The directory is a snapshot (storage/snapshots.py): a new key works with its first request, and a revoked one stops within
+milliseconds, or within a refresh. While the control plane is away the last snapshot serves on.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from storage.control_plane import ControlPlane
-from topics.errors import Refused, Unavailable
+from storage.snapshots import Snapshot
+from topics.errors import Refused
 
 log = logging.getLogger(__name__)
-
-UNKNOWN_REFRESH_S = 0.25
-"""Least time between two rereads that unknown prefixes cause, so that guesses cannot load the control plane."""
-
-CHANGES_PAUSE_S = 0.05
-CHANGES_PAUSE_MAX_S = 0.3
-"""After a reread the next one waits as long as it took, within these bounds: a thousand changes at once are a few rereads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,36 +70,20 @@ class KeyDirectory:
         refresh_s: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._load = load
-        self._refresh_s = refresh_s
+        async def load_by_prefix() -> Mapping[str, IngestKey]:
+            return {key.prefix: key for key in await load()}
+
         self._now = now
-        self._keys: dict[str, IngestKey] = {}
-        self._reread_began = -1e9  # of the last reread that succeeded, monotonic seconds
-        self._reload: asyncio.Task[None] | None = None
-        self._loop: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
-
-    async def start(self) -> None:
-        """Load once and keep rereading. A control plane that is away does not stop the start: keys come when it does."""
-        with suppress(Unavailable):
-            await self._reread()
-        self._loop = asyncio.create_task(self._keep_rereading())
-
-    async def close(self) -> None:
-        """Stop rereading."""
-        for task in (self._loop, self._reload):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError, Unavailable):
-                    await task
-
-    def refresh(self) -> None:
-        """Reread soon, because keys may have changed. Every change that is announced is seen by a reread that begins after it."""
-        self._changed.set()
+        self._keys: Snapshot[Mapping[str, IngestKey]] = Snapshot(
+            load_by_prefix, {}, what="API keys", refresh_s=refresh_s
+        )
+        self.start = self._keys.start
+        self.close = self._keys.close
+        self.refresh = self._keys.refresh
 
     def known(self, prefix: str) -> IngestKey | None:
         """The key, when the snapshot has it and it has not expired. Raises `Refused` for an expired one."""
-        key = self._keys.get(prefix)
+        key = self._keys.value.get(prefix)
         if key is not None and key.expires_at_s is not None and key.expires_at_s <= self._now():
             raise Refused("cannot accept: the API key has expired", code="expired_key")
         return key
@@ -120,45 +95,7 @@ class KeyDirectory:
         """
         asked = time.monotonic()
         while (key := self.known(prefix)) is None:
-            if self._reread_began >= asked:
+            if self._keys.began >= asked:
                 raise Refused("cannot accept: unknown API key (revoked, or never made)", code="unknown_key")
-            if self._reload is None or self._reload.done():
-                self._reload = asyncio.create_task(self._reread_soon())
-            await asyncio.shield(self._reload)
+            await self._keys.reread()
         return key
-
-    async def _reread_soon(self) -> None:
-        await asyncio.sleep(self._reread_began + UNKNOWN_REFRESH_S - time.monotonic())
-        await self._reread()
-
-    async def _reread(self) -> None:
-        began = time.monotonic()
-        keys = await self._load()
-        # Two rereads may be under way. The one that began first must not bring back what the other has seen revoked.
-        if began >= self._reread_began:
-            self._keys = {key.prefix: key for key in keys}
-            self._reread_began = began
-
-    async def _keep_rereading(self) -> None:
-        away = False
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._refresh_s):
-                    await self._changed.wait()
-            self._changed.clear()
-            began = time.monotonic()
-            try:
-                await self._reread()
-            except Unavailable as exc:
-                if not away:
-                    log.warning("cannot reread API keys, the last known ones serve on: %s", exc.reason)
-                away = True
-            except Exception:
-                # A bug here must not end the rereading in silence: revocations would never arrive again.
-                log.exception("cannot reread API keys")
-            else:
-                if away:
-                    log.info("API keys are read again")
-                away = False
-            spent_s = time.monotonic() - began
-            await asyncio.sleep(min(max(spent_s, CHANGES_PAUSE_S), CHANGES_PAUSE_MAX_S))

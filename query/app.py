@@ -24,6 +24,7 @@ from storage.rum import RumStore
 from storage.spans import SpanStore
 from storage.usage import Usage
 from web.bounded_http import serve_bounded
+from web.client_address import ClientAddresses
 from web.error_replies import install_error_replies
 from web.health import Health, health_router
 
@@ -57,10 +58,12 @@ def query_router(stores: Stores, tokens: Tokens) -> APIRouter:
 
 
 class _QueryApp(FastAPI):
-    """FastAPI with bounds on what it reads."""
+    """FastAPI with bounds on what it reads, and the client's address as proxies of ours tell it."""
+
+    addresses = ClientAddresses()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await serve_bounded(super().__call__, scope, receive, send)
+        await serve_bounded(super().__call__, self.addresses.told(scope), receive, send)
 
 
 def add_queries(app: FastAPI, stores: Stores, tokens: Tokens, *, admission: Admission | None = None) -> None:
@@ -69,9 +72,17 @@ def add_queries(app: FastAPI, stores: Stores, tokens: Tokens, *, admission: Admi
     app.add_middleware(QueryLayer, admission=admission or Admission(Limits()))
 
 
-def create_query_app(stores: Stores, tokens: Tokens, *, health: Health, admission: Admission | None = None) -> FastAPI:
+def create_query_app(
+    stores: Stores,
+    tokens: Tokens,
+    *,
+    health: Health,
+    admission: Admission | None = None,
+    addresses: ClientAddresses | None = None,
+) -> FastAPI:
     """The query API alone."""
     app = _QueryApp(title="Aegis query API", version="0.1.0", summary="Ask for what was sent.")
+    app.addresses = addresses or app.addresses
     install_error_replies(app)
     add_queries(app, stores, tokens, admission=admission)
     app.include_router(health_router(health))

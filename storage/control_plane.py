@@ -1,7 +1,7 @@
 """The control plane in PostgreSQL: an address in; its eight models, each with a store of its own, out.
 
     organizations  api_keys  users  memberships  monitors  alerts  slos  usage
-                              audit: who changed them
+                   sessions  api_tokens      audit: who changed them
 
 They share one pool (storage/control_plane_pool.py). Every operation raises `Unavailable` while PostgreSQL is away, and `Refused`
 for input that can never be stored, with the path of the parameter at fault. SQL stands in queries/<store>.sql.
@@ -15,6 +15,7 @@ from typing import Self
 from storage.actor import Actor
 from storage.alerts import Alerts
 from storage.api_keys import ApiKeys
+from storage.api_tokens import ApiTokens
 from storage.audit import Audit
 from storage.control_plane_pool import ControlPlanePool
 from storage.memberships import Memberships
@@ -22,6 +23,7 @@ from storage.monitors import Monitors
 from storage.named_queries import load_queries
 from storage.organizations import Organizations
 from storage.sealing import Sealer
+from storage.sessions import Sessions
 from storage.slos import Slos
 from storage.usage import Usage
 from storage.users import Users
@@ -44,6 +46,8 @@ class ControlPlane:
         self.slos = Slos(pool)
         self.usage = Usage(pool)
         self.audit = Audit(pool)
+        self.sessions = Sessions(pool)
+        self.api_tokens = ApiTokens(pool)
 
     def acting(self, actor: Actor) -> ControlPlane:
         """The same control plane, whose changes the audit log ascribes to `actor`: whatever changes something for somebody

@@ -7,7 +7,8 @@ input that can never be stored, with the path of the parameter at fault.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ _SQL = load_queries("control_plane.sql")
 
 _NAME = "a name is 1 to {} characters, without control characters or outer spaces"
 _NO_ORGANIZATION = ("organization_id", "there is no such organization")
+_ROLE = "a role is owner, admin, member or viewer"
 _NOT_AN_OBJECT = "it is not a JSON object"
 
 _CONSTRAINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -40,6 +42,11 @@ _CONSTRAINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "scopes are one or more of logs:write, metrics:write, traces:write, rum:write",
         ),
         "api_keys_expires_at_check": ("expires_at", "the expiry is in the past"),
+        "api_tokens_organization_id_fkey": _NO_ORGANIZATION,
+        "api_tokens_name_check": ("name", _NAME.format(100)),
+        "api_tokens_role_check": ("role", _ROLE),
+        "api_tokens_expires_at_check": ("expires_at", "the expiry is in the past"),
+        "sessions_membership_fkey": ("organization_id", "this user is no member of it"),
         "users_email_key": ("email", "another user has this e-mail address"),
         "users_email_check": ("email", "it is not an e-mail address of at most 254 characters"),
         "users_name_check": ("name", "a user's name is at most 100 characters, without control characters"),
@@ -47,7 +54,7 @@ _CONSTRAINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "memberships_pkey": ("user_id", "this user is a member already"),
         "memberships_organization_id_fkey": _NO_ORGANIZATION,
         "memberships_user_id_fkey": ("user_id", "there is no such user"),
-        "memberships_role_check": ("role", "a role is owner, admin, member or viewer"),
+        "memberships_role_check": ("role", _ROLE),
         "memberships_owner_check": ("role", "an organization keeps at least one owner"),
         "monitors_name_key": ("name", "another monitor of the organization has this name"),
         "monitors_organization_id_fkey": _NO_ORGANIZATION,
@@ -123,9 +130,22 @@ class ControlPlanePool:
         with postgres_errors(doing, _CONSTRAINTS):
             if self._actor is None:
                 return await self._pool.fetch(sql, *values)
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_SQL["act_as"], self._actor.setting())
+            async with self._transaction() as connection:
                 return await connection.fetch(sql, *values)
+
+    async def fetch_in_turn(self, doing: str, turn: str, sql: str, *values: object) -> list[asyncpg.Record]:
+        """`fetch`, when no other statement of the same `turn` runs: it sees all that those before it have done."""
+        with postgres_errors(doing, _CONSTRAINTS):
+            async with self._transaction() as connection:
+                await connection.execute(_SQL["take_turn"], turn)
+                return await connection.fetch(sql, *values)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        async with self._pool.acquire() as connection, connection.transaction():
+            if self._actor is not None:
+                await connection.execute(_SQL["act_as"], self._actor.setting())
+            yield connection
 
     async def fetch_one(self, doing: str, path: str, sql: str, *values: object) -> asyncpg.Record:
         """The only row; when there is none, `Refused` "not_found" that blames `path`."""

@@ -25,6 +25,8 @@ CONTROL_PLANE = frozenset(
         "slos",
         "usage_daily",
         "audit_log",
+        "sessions",
+        "api_tokens",
         "schema_migrations",
     }
 )

@@ -46,6 +46,10 @@ class Users:
         """One user. `Refused` with code "not_found" when there is none."""
         return await self._one("get the user", "get", uuid_or_none(id_or_email), id_or_email)
 
+    async def list_all(self) -> list[User]:
+        """All users by address: an operator's view."""
+        return [_user(row) for row in await self._pool.fetch("list users", _SQL["list"])]
+
     async def find_login(self, email: str) -> Login | None:
         """What a login is checked against, disabled users included; None for an unknown address.
 
@@ -54,12 +58,23 @@ class Users:
         rows = await self._pool.fetch("find the user", _SQL["get_login"], email)
         return Login(_user(rows[0]), rows[0]["password_hash"]) if rows else None
 
-    async def set_password_hash(self, user_id: str, password_hash: str | None) -> User:
-        """Replace the hash; None takes the password away."""
-        return await self._one("set the password", "set_password_hash", uuid_or_none(user_id), password_hash)
+    async def set_password_hash(self, user_id: str, password_hash: str | None, *, keep_session: str = "") -> User:
+        """Replace the hash, which ends the user's sessions but `keep_session`; None takes the password away."""
+        values = (uuid_or_none(user_id), password_hash, uuid_or_none(keep_session))
+        return await self._one("set the password", "set_password_hash", *values)
+
+    async def replace_hash(self, user_id: str, known_hash: str, password_hash: str) -> None:
+        """Keep the same password under other parameters; nothing happens when it is not `known_hash` any more."""
+        values = (uuid_or_none(user_id), known_hash, password_hash)
+        await self._pool.fetch("keep the password", _SQL["replace_hash"], *values)
+
+    async def accept_invite(self, invite_hash: bytes, password_hash: str) -> User | None:
+        """Give who was invited a password, once; None when nobody holds this invitation, or not any more."""
+        rows = await self._pool.fetch("accept the invitation", _SQL["accept_invite"], invite_hash, password_hash)
+        return _user(rows[0]) if rows else None
 
     async def set_disabled(self, user_id: str, disabled: bool) -> User:
-        """Let a user log in no more, or again."""
+        """Let a user log in no more, which ends every session, or again."""
         return await self._one("change the user", "set_disabled", uuid_or_none(user_id), disabled)
 
     async def delete(self, user_id: str) -> None:

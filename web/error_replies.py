@@ -42,6 +42,9 @@ STATUS_OF_CODE: Final[dict[str, int]] = {
     "unsupported_encoding": 415,
     "head_too_large": 431,
     "invalid_field": 422,
+    # What this process was not given the means for, and another may have been.
+    "not_configured": 501,
+    "bad_master_key": 501,
 }
 """Refusals that have a status of their own; every other refusal is 422."""
 

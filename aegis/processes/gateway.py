@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from aegis.access import followed_limits, listening_for_changes, opened_control_plane, tokens
+from aegis.access import (
+    client_addresses,
+    followed_callers,
+    followed_limits,
+    listening_for_changes,
+    opened_control_plane,
+    tokens,
+)
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
 from gateway.app import GatewayApp
-from gateway.client_address import ClientAddresses
 from gateway.ingest import Ingest, IngestLimits
 from gateway.keys import KeyDirectory, load_ingest_keys
 from gateway.native_logs import NATIVE_LOGS
@@ -60,15 +67,17 @@ async def run_gateway(settings: Settings, *, with_query: bool, listener: int | N
         keys = KeyDirectory(partial(load_ingest_keys, control_plane), refresh_s=settings.key_refresh_s)
         await keys.start()
         stack.push_async_callback(keys.close)
-        await stack.enter_async_context(listening_for_changes(settings, partial(_refresh_keys, keys)))
+        heard: list[Callable[[Change], None]] = [partial(_refresh_keys, keys)]
+        await stack.enter_async_context(listening_for_changes(settings, partial(_tell, heard)))
         app = GatewayApp(_ingest(settings, keys, producer))
         checks: dict[str, Any] = {"redis": producer.ping, "postgres": control_plane.ping}
         if with_query:
             clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
             limits = await stack.enter_async_context(followed_limits(settings, control_plane))
-            add_queries(
-                app, Stores.over(clickhouse, control_plane.usage), tokens(settings), admission=Admission(limits)
-            )
+            callers = await stack.enter_async_context(followed_callers(settings, control_plane))
+            heard.append(callers.follow)
+            stores = Stores.over(clickhouse, control_plane.usage)
+            add_queries(app, stores, tokens(settings, callers), admission=Admission(limits))
             checks["clickhouse"] = clickhouse.ping
         health = Health("gateway", checks, required=frozenset({"redis"}))
         app.include_router(health_router(health))
@@ -99,7 +108,7 @@ def _ingest(settings: Settings, keys: KeyDirectory, producer: StreamProducer) ->
         formats=_FORMATS,
         keys=keys,
         intake=RedisIntake(producer),
-        addresses=ClientAddresses([text.strip() for text in settings.trusted_proxies.split(",") if text.strip()]),
+        addresses=client_addresses(settings),
         limits=IngestLimits(
             body_bytes_max=settings.body_bytes_max,
             decoded_bytes_max=settings.decoded_bytes_max,
@@ -110,6 +119,11 @@ def _ingest(settings: Settings, keys: KeyDirectory, producer: StreamProducer) ->
         ),
         keep_for_ever=settings.retention == "off",
     )
+
+
+def _tell(heard: list[Callable[[Change], None]], change: Change) -> None:
+    for tell in heard:
+        tell(change)
 
 
 def _refresh_keys(keys: KeyDirectory, change: Change) -> None:

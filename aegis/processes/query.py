@@ -6,7 +6,14 @@ import logging
 from contextlib import AsyncExitStack
 from functools import partial
 
-from aegis.access import followed_limits, opened_control_plane, tokens
+from aegis.access import (
+    client_addresses,
+    followed_callers,
+    followed_limits,
+    listening_for_changes,
+    opened_control_plane,
+    tokens,
+)
 from aegis.settings import Settings
 from aegis.wiring import opened_clickhouse
 from query.admission import Admission
@@ -28,8 +35,16 @@ async def run_query(settings: Settings) -> None:
         # Without the control plane everything but usage is answered.
         checks = {"clickhouse": clickhouse.ping, "postgres": control_plane.ping}
         health = Health("query", checks, required=frozenset({"clickhouse"}))
+        callers = await stack.enter_async_context(followed_callers(settings, control_plane))
+        await stack.enter_async_context(listening_for_changes(settings, callers.follow))
         limits = await stack.enter_async_context(followed_limits(settings, control_plane))
         stores = Stores.over(clickhouse, control_plane.usage)
-        app = create_query_app(stores, tokens(settings), health=health, admission=Admission(limits))
+        app = create_query_app(
+            stores,
+            tokens(settings, callers),
+            health=health,
+            admission=Admission(limits),
+            addresses=client_addresses(settings),
+        )
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])
         await serve(app, sock, stop=stop, on_drain=partial(setattr, health, "draining", True))

@@ -10,3 +10,7 @@ LIMIT 1;
 -- name: act_as
 -- Until the end of the transaction.
 SELECT set_config('aegis.actor', $1, true);
+
+-- name: take_turn
+-- A statement of its own, because the next one's snapshot must be taken after the wait.
+SELECT pg_advisory_xact_lock(hashtextextended($1, 0));

@@ -10,6 +10,12 @@ SELECT m.organization_id, m.user_id, m.role, m.created_at, u.email, u.name, u.di
 FROM added m
 JOIN users u ON u.id = m.user_id;
 
+-- name: load
+SELECT m.organization_id, m.user_id, m.role, u.email
+FROM memberships m
+JOIN users u ON u.id = m.user_id
+WHERE NOT u.disabled;
+
 -- name: list
 SELECT m.organization_id, m.user_id, m.role, m.created_at, u.email, u.name, u.disabled
 FROM memberships m
@@ -31,10 +37,11 @@ WHERE m.user_id = $1
 ORDER BY m.created_at, m.organization_id;
 
 -- name: change_role
+-- Owners only when $4.
 WITH changed AS (
     UPDATE memberships
     SET role = $3
-    WHERE organization_id = $1 AND user_id = $2
+    WHERE organization_id = $1 AND user_id = $2 AND ($4 OR role <> 'owner')
     RETURNING organization_id, user_id, role, created_at
 )
 SELECT m.organization_id, m.user_id, m.role, m.created_at, u.email, u.name, u.disabled
@@ -43,5 +50,30 @@ JOIN users u ON u.id = m.user_id;
 
 -- name: remove
 DELETE FROM memberships
-WHERE organization_id = $1 AND user_id = $2
+WHERE organization_id = $1 AND user_id = $2 AND ($3 OR role <> 'owner')
 RETURNING user_id;
+
+-- name: add_person
+-- An address that nobody has becomes a user. One whose user belongs nowhere is given to the organization anew: with this
+-- password or invitation, and without the old one, which others may know. $5 hash, $6 and $7 the invitation.
+WITH person AS (
+    INSERT INTO users (email, name, password_hash, invite_hash, invite_expires_at)
+    VALUES ($2, $3, $5, $6, $7)
+    ON CONFLICT (lower(email)) DO UPDATE
+    SET password_hash = $5, invite_hash = $6, invite_expires_at = $7
+    WHERE NOT users.disabled AND NOT EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id)
+    RETURNING id, email, name, disabled
+), added AS (
+    INSERT INTO memberships (organization_id, user_id, role)
+    SELECT $1, id, $4 FROM person
+    RETURNING organization_id, user_id, role, created_at
+)
+SELECT m.organization_id, m.user_id, m.role, m.created_at, u.email, u.name, u.disabled
+FROM added m
+JOIN person u ON u.id = m.user_id;
+
+-- name: find
+SELECT m.organization_id, m.user_id, m.role, m.created_at, u.email, u.name, u.disabled
+FROM memberships m
+JOIN users u ON u.id = m.user_id
+WHERE m.organization_id = $1 AND lower(u.email) = lower($2);

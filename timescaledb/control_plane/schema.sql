@@ -143,6 +143,24 @@ CREATE TABLE public.api_keys (
     CONSTRAINT api_keys_secret_sealed_check CHECK (((octet_length(secret_sealed) >= 30) AND (octet_length(secret_sealed) <= 1024)))
 );
 
+CREATE TABLE public.api_tokens (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    prefix text NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    secret_hash bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_tokens_expires_at_check CHECK ((expires_at > created_at)),
+    CONSTRAINT api_tokens_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 100)) AND (name !~ '^\s|\s$|[[:cntrl:]]'::text))),
+    CONSTRAINT api_tokens_prefix_check CHECK ((prefix ~ '^aet_[0-9a-f]{16}$'::text)),
+    CONSTRAINT api_tokens_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text]))),
+    CONSTRAINT api_tokens_secret_hash_check CHECK ((octet_length(secret_hash) = 32))
+);
+
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
     organization_id uuid,
@@ -215,6 +233,20 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.sessions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    family_hash bytea NOT NULL,
+    token_hash bytea NOT NULL,
+    spent_hash bytea,
+    rotated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT sessions_hash_check CHECK (((octet_length(family_hash) = 32) AND (octet_length(token_hash) = 32) AND (octet_length(spent_hash) = 32)))
+);
+
 CREATE TABLE public.slos (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     organization_id uuid NOT NULL,
@@ -256,7 +288,10 @@ CREATE TABLE public.users (
     disabled boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    invite_hash bytea,
+    invite_expires_at timestamp with time zone,
     CONSTRAINT users_email_check CHECK ((((char_length(email) >= 3) AND (char_length(email) <= 254)) AND (email ~ '^[^[:space:][:cntrl:]@]+@[^[:space:][:cntrl:]@]+$'::text))),
+    CONSTRAINT users_invite_hash_check CHECK ((octet_length(invite_hash) = 32)),
     CONSTRAINT users_name_check CHECK (((char_length(name) <= 100) AND (name !~ '[[:cntrl:]]'::text))),
     CONSTRAINT users_password_hash_check CHECK (((password_hash ~ '^\$argon2(id|i|d)\$'::text) AND (char_length(password_hash) <= 512)))
 );
@@ -272,6 +307,12 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_prefix_key UNIQUE (prefix);
+
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_prefix_key UNIQUE (prefix);
 
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
@@ -294,6 +335,12 @@ ALTER TABLE ONLY public.organizations
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (target, number);
 
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_family_hash_key UNIQUE (family_hash);
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.slos
     ADD CONSTRAINT slos_name_key UNIQUE (organization_id, name);
 
@@ -314,6 +361,8 @@ CREATE INDEX alerts_organization_id_idx ON public.alerts USING btree (organizati
 
 CREATE INDEX api_keys_organization_id_idx ON public.api_keys USING btree (organization_id, created_at);
 
+CREATE INDEX api_tokens_organization_id_idx ON public.api_tokens USING btree (organization_id, created_at);
+
 CREATE INDEX audit_log_at_idx ON public.audit_log USING btree (at);
 
 CREATE INDEX audit_log_organization_id_idx ON public.audit_log USING btree (organization_id, id DESC);
@@ -322,7 +371,13 @@ CREATE INDEX memberships_user_id_idx ON public.memberships USING btree (user_id)
 
 CREATE UNIQUE INDEX monitors_name_key ON public.monitors USING btree (organization_id, name) WHERE (deleted_at IS NULL);
 
+CREATE INDEX sessions_ended_at_idx ON public.sessions USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
+CREATE INDEX sessions_user_id_idx ON public.sessions USING btree (user_id, organization_id, created_at);
+
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
+
+CREATE UNIQUE INDEX users_invite_hash_key ON public.users USING btree (invite_hash) WHERE (invite_hash IS NOT NULL);
 
 CREATE TRIGGER alerts_record_change AFTER UPDATE OF acknowledged_by, resolved_by ON public.alerts FOR EACH ROW EXECUTE FUNCTION public.record_change('alert', 'organization_id', 'id', 'group_key');
 
@@ -333,6 +388,10 @@ CREATE TRIGGER api_keys_announce_change AFTER INSERT OR DELETE OR UPDATE ON publ
 CREATE TRIGGER api_keys_record_change AFTER INSERT OR DELETE OR UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.record_change('key', 'organization_id', 'prefix', 'name', 'secret_sealed');
 
 CREATE TRIGGER api_keys_set_updated_at BEFORE UPDATE ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER api_tokens_announce_change AFTER INSERT OR DELETE OR UPDATE OF name, role, expires_at, revoked_at ON public.api_tokens FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER api_tokens_record_change AFTER INSERT OR DELETE OR UPDATE OF name, role, expires_at, revoked_at ON public.api_tokens FOR EACH ROW EXECUTE FUNCTION public.record_change('api_token', 'organization_id', 'id', 'name', 'secret_hash');
 
 CREATE TRIGGER audit_log_refuse_change BEFORE UPDATE ON public.audit_log FOR EACH ROW EXECUTE FUNCTION public.refuse_change();
 
@@ -354,6 +413,8 @@ CREATE TRIGGER organizations_announce_change AFTER INSERT OR DELETE OR UPDATE ON
 
 CREATE TRIGGER organizations_record_change AFTER INSERT OR DELETE OR UPDATE ON public.organizations FOR EACH ROW EXECUTE FUNCTION public.record_change('organization', 'id', 'id', 'name');
 
+CREATE TRIGGER sessions_announce_change AFTER UPDATE OF ended_at ON public.sessions FOR EACH ROW WHEN ((new.ended_at IS DISTINCT FROM old.ended_at)) EXECUTE FUNCTION public.announce_change('organization_id');
+
 CREATE TRIGGER slos_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
 
 CREATE TRIGGER slos_record_change AFTER INSERT OR DELETE OR UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.record_change('slo', 'organization_id', 'id', 'name');
@@ -364,7 +425,7 @@ CREATE TRIGGER usage_daily_set_updated_at BEFORE UPDATE ON public.usage_daily FO
 
 CREATE TRIGGER users_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.announce_change();
 
-CREATE TRIGGER users_record_change AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.record_change('user', '', 'id', 'email', 'password_hash');
+CREATE TRIGGER users_record_change AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.record_change('user', '', 'id', 'email', 'password_hash', 'invite_hash');
 
 CREATE TRIGGER users_set_updated_at BEFORE UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
@@ -380,6 +441,9 @@ ALTER TABLE ONLY public.alerts
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.memberships
     ADD CONSTRAINT memberships_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
 
@@ -388,6 +452,9 @@ ALTER TABLE ONLY public.memberships
 
 ALTER TABLE ONLY public.monitors
     ADD CONSTRAINT monitors_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_membership_fkey FOREIGN KEY (organization_id, user_id) REFERENCES public.memberships(organization_id, user_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.slos
     ADD CONSTRAINT slos_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.client_address import ClientAddresses
 from topics.errors import Refused
+from web.client_address import ClientAddresses
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from topics.errors import Refused
 
@@ -40,6 +41,14 @@ class ClientAddresses:
             if not self._is_trusted(hop):
                 break
         return address
+
+    def told(self, scope: Any) -> Any:
+        """An ASGI scope whose `client` is the one that sent the request; for whoever reads it from there."""
+        client = scope.get("client")
+        if not self.reads_forwarded or scope["type"] != "http" or client is None:
+            return scope
+        forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        return {**scope, "client": (self.address(client[0], forwarded), client[1])}
 
     def bucket(self, address: str) -> str:
         """The name of the token bucket of an address: itself, or the /64 network of an IPv6 one."""
