@@ -27,6 +27,7 @@ _REFUSALS: Final[dict[int, tuple[str, str, str]]] = {
     403: ("the token's role may not ask this", "forbidden", "cannot answer: role viewer does not have usage:read"),
     404: ("there is none in this organization", "not_found", "cannot find the trace: no span of it is stored"),
     422: ("a field that is wrong, by its path, or a question past a limit", "invalid_field", "end: must be later than start"),
+    429: ("all turns are taken: try again after Retry-After seconds", "rate_limited", "cannot answer: 4 questions"),
     503: ("a store is away: try again after Retry-After seconds", "unavailable", "cannot search traces: no answer"),
 }  # fmt: skip
 
@@ -37,7 +38,7 @@ def answers(example: dict[str, Any], *refusals: int) -> dict[int | str, dict[str
     FastAPI leaves members that are null out of its document, so an example should have none.
     """
     shown: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": example}}}}
-    for status in sorted({401, 403, 422, 503, *refusals}):
+    for status in sorted({401, 403, 422, 429, 503, *refusals}):
         description, code, message = _REFUSALS[status]
         error = {"error": {"code": code, "message": message, "details": []}}
         shown[status] = {"description": description, "content": {"application/json": {"example": error}}}

@@ -168,7 +168,8 @@ class ClickHouse:
         """Run one SELECT without FORMAT; each row becomes a `row_type`, an array-like msgspec Struct or a tuple.
 
         JSONCompact, because integers of 64 bits and any text come through exactly, msgspec decodes straight into the rows,
-        and the costs stand in the answer. `settings` are the query's limits; passing one raises `TooExpensive`.
+        and the costs stand in the answer. `settings` are the query's limits; passing one raises `TooExpensive`. A call that is
+        cancelled ends the query in the server too.
         """
         try:
             client = await self._connected()
@@ -244,6 +245,9 @@ _EXACT_JSON: Mapping[str, Any] = MappingProxyType(
         "output_format_json_quote_64bit_integers": 0,
         # An error after the first bytes would otherwise arrive inside the answer, under status 200.
         "wait_end_of_query": 1,
+        # The server ends a read whose connection is closed, as that of a cancelled call is; of readonly queries only.
+        "readonly": 1,
+        "cancel_http_readonly_queries_on_client_close": 1,
     }
 )
 

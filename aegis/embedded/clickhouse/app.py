@@ -19,7 +19,7 @@ from aegis.embedded.clickhouse import metrics
 from aegis.embedded.clickhouse.admission import Lane, Limits
 from aegis.embedded.clickhouse.answers import error_headers, result_headers
 from aegis.embedded.clickhouse.engine import Engine
-from aegis.embedded.clickhouse.exchange import ClientGone, Exchange, Message, Receive, Send, reply
+from aegis.embedded.clickhouse.exchange import ClientGone, Exchange, Message, Receive, Send, disconnected, reply
 from aegis.embedded.clickhouse.failures import (
     AUTHENTICATION_FAILED,
     NOT_IMPLEMENTED,
@@ -166,10 +166,14 @@ class ClickHouseApp:
             )
         lane = self._inserts if query.statement.kind == "insert_data" else self._reads
         ended = self._running[query.query_id] = asyncio.Event()
+        # From here on, so that a read whose client left while it stood in line is not begun.
+        gone = asyncio.ensure_future(disconnected(receive)) if query.statement.kind == "read" else None
         try:
             async with lane.turn():
-                await Exchange(self._engine, lane, query, receive, send).run(self._control)
+                await Exchange(self._engine, lane, query, gone, send).run(self._control)
         finally:
+            if gone is not None:
+                gone.cancel()
             del self._running[query.query_id]
             ended.set()
 

@@ -34,25 +34,24 @@ class Exchange:
     was all or nothing, so an insert goes on to its end.
     """
 
-    def __init__(self, engine: Engine, lane: Lane, query: Query, receive: Receive, send: Send) -> None:
+    def __init__(self, engine: Engine, lane: Lane, query: Query, gone: asyncio.Future[None] | None, send: Send) -> None:
+        """`gone` ends when the client hangs up; None when that is not to end the query."""
         self._engine = engine
         self._lane = lane
         self._query = query
         self._send = send
-        self._gone = asyncio.ensure_future(_disconnect(receive)) if query.statement.kind == "read" else None
+        self._gone = gone
         self._encoder = compressor(query.encoding) if query.encoding else None
 
     async def run(self, control: Callable[[Callable[[], T]], Awaitable[T]]) -> None:
         """Execute and answer. `control` runs what must not wait for a lane's thread. Raises `QueryFailure`, `ClientGone`."""
-        try:
-            answer = await self._finish(self._lane.run(lambda: self._engine.execute(self._query)), control)
-            if answer.rest is None:
-                await self._send_whole(answer)
-            else:
-                await self._send_stream(answer, answer.rest, control)
-        finally:
-            if self._gone is not None:
-                self._gone.cancel()
+        if self._gone is not None and self._gone.done():
+            raise ClientGone
+        answer = await self._finish(self._lane.run(lambda: self._engine.execute(self._query)), control)
+        if answer.rest is None:
+            await self._send_whole(answer)
+        else:
+            await self._send_stream(answer, answer.rest, control)
 
     async def _send_whole(self, answer: Answer) -> None:
         metrics.INSERTED_ROWS.inc(answer.summary.written_rows)
@@ -144,6 +143,7 @@ def _close_unread(work: asyncio.Future[Any]) -> None:
             outcome.rest.close()
 
 
-async def _disconnect(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,0 +1,120 @@
+"""What windows hold, in one number: the functions *_over_time. Windows in, values and presence (series x steps) out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from query.promql.quantiles import quantiles_of_lists
+from query.promql.rates import Answer, reduce_windows
+from query.promql.source import Floats
+from query.promql.sums import compensated_means, compensated_sums, may_be_off, of_windows
+from query.promql.windows import Windows
+
+
+def _reduced(operation: np.ufunc, windows: Windows) -> Answer:
+    present = windows.counts > 0
+    values = np.zeros(present.shape)
+    values[present] = reduce_windows(operation, windows.samples.values, windows.low[present], windows.high[present])
+    return values, present
+
+
+def largest(windows: Windows) -> Answer:
+    """NaN only where there is nothing else."""
+    return _reduced(np.fmax, windows)
+
+
+def smallest(windows: Windows) -> Answer:
+    """NaN only where there is nothing else."""
+    return _reduced(np.fmin, windows)
+
+
+def count(windows: Windows) -> Answer:
+    """How many samples there are; without any, nothing."""
+    counts = windows.counts
+    return counts.astype(np.float64), counts > 0
+
+
+def present(windows: Windows) -> Answer:
+    """1 where there is a sample."""
+    there = windows.counts > 0
+    return np.ones(there.shape), there
+
+
+def last(windows: Windows) -> Answer:
+    """The newest sample."""
+    there = windows.counts > 0
+    values = np.zeros(there.shape)
+    values[there] = windows.samples.values[windows.high[there] - 1]
+    return values, there
+
+
+def _summed(windows: Windows, means: bool) -> Answer:
+    samples = windows.samples
+    there = windows.counts > 0
+    low, high = windows.low[there], windows.high[there]
+    counts = high - low
+    sums = reduce_windows(np.add, samples.values, low, high)
+    if samples.derive("not negative", lambda: not (samples.values < 0).any()):
+        off = np.isinf(sums)
+    else:
+        off = may_be_off(sums, reduce_windows(np.add, np.abs(samples.values), low, high), counts)
+    found = sums / counts if means else sums
+    if off.any():
+        exactly = compensated_means if means else compensated_sums
+        found[off] = exactly(*of_windows(samples.values, low[off], counts[off]))
+    values = np.zeros(there.shape)
+    values[there] = found
+    return values, there
+
+
+def total(windows: Windows) -> Answer:
+    """The sum."""
+    return _summed(windows, means=False)
+
+
+def mean(windows: Windows) -> Answer:
+    """The mean, also of values whose sum overflows."""
+    return _summed(windows, means=True)
+
+
+def variance(windows: Windows) -> Answer:
+    """The mean of the squared distances from the mean; NaN where a sample is not finite."""
+    values = np.zeros(windows.low.size)
+    for part in windows.chunks():
+        samples = windows.samples.values[part.places]
+        middle = part.sums(samples / part.spread(part.counts.astype(np.float64)))
+        samples = samples - part.spread(middle)
+        samples *= samples
+        values[part.cells] = part.sums(samples) / part.counts
+    return values.reshape(windows.low.shape), windows.counts > 0
+
+
+def deviation(windows: Windows) -> Answer:
+    """The square root of the variance."""
+    values, there = variance(windows)
+    return np.sqrt(values), there
+
+
+def quantile(windows: Windows, phi: Floats) -> Answer:
+    """`phi` has one value a step."""
+    values = np.zeros(windows.low.size)
+    phis = np.broadcast_to(phi, windows.low.shape).ravel()
+    for part in windows.chunks():
+        samples = windows.samples.values[part.places]
+        values[part.cells] = quantiles_of_lists(samples, part.owners(), part.counts, phis[part.cells])
+    return values.reshape(windows.low.shape), windows.counts > 0
+
+
+OVER_TIME: dict[str, Callable[[Windows], Answer]] = {
+    "avg_over_time": mean,
+    "count_over_time": count,
+    "last_over_time": last,
+    "max_over_time": largest,
+    "min_over_time": smallest,
+    "present_over_time": present,
+    "stddev_over_time": deviation,
+    "stdvar_over_time": variance,
+    "sum_over_time": total,
+}
