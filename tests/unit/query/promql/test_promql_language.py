@@ -14,8 +14,8 @@
     fail instant at 0 metric + on
       a part of what is said
 
-`warn` and `info` are an `eval` that says something, and others must not. Every vector of one step is asked for again as the middle
-of a range of three steps, so that columns do not mix.
+`warn` and `info` are an `eval` that says something, and others must not. Every vector of one step is asked for again as the
+middle of a range of three steps, so that columns do not mix.
 """
 
 from __future__ import annotations
