@@ -148,8 +148,8 @@ class Evaluation:
 
     def subquery_samples(self, node: Subquery, ends_ms: Ints) -> Samples:
         begin, end, step = inner_steps(node, int(ends_ms.min()), int(ends_ms.max()))
+        self.budget.check_cells(1, (end - begin) // step + 1)
         inner_ms = np.arange(begin, end + 1, step, dtype=np.int64)
-        self.budget.check_cells(1, len(inner_ms))
         frame = self.frame(node.inner, inner_ms)
         offsets = np.concatenate(([0], np.cumsum(frame.present.sum(axis=1))))
         times = np.broadcast_to(inner_ms, frame.present.shape)
@@ -248,8 +248,8 @@ class Evaluation:
             case "predict_linear":
                 values, present = rates.predict_linear(windows, columns[0])
             case "quantile_over_time":
-                self.notes.check_quantile(columns[0])
                 values, present = over_time.quantile(windows, columns[0])
+                self.notes.check_quantile(columns[0][np.asarray(present.any(axis=0))])
             case "absent_over_time":
                 there = np.asarray((windows.counts > 0).any(axis=0))
                 return one_series(np.ones(len(times_ms)), LabelTable([labels_of_absent(ranged)]), ~there)

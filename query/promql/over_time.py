@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from query.promql.quantiles import quantiles_of_lists
+from query.promql.quantiles import quantiles_of_lists, quantiles_of_rows
 from query.promql.rates import Answer, reduce_windows
 from query.promql.source import Floats
 from query.promql.sums import compensated_means, compensated_sums, may_be_off, of_windows
-from query.promql.windows import Windows
+from query.promql.windows import AT_A_TIME, Windows
+
+_KINDS_MAX = 64
+"""Different numbers of samples in windows up to which those of one number are sorted together, as rows of a matrix."""
 
 
 def _reduced(operation: np.ufunc, windows: Windows) -> Answer:
@@ -100,10 +103,21 @@ def deviation(windows: Windows) -> Answer:
 def quantile(windows: Windows, phi: Floats) -> Answer:
     """`phi` has one value a step."""
     values = np.zeros(windows.low.size)
+    low, counts = windows.low.ravel(), windows.counts.ravel()
     phis = np.broadcast_to(phi, windows.low.shape).ravel()
-    for part in windows.chunks():
-        samples = windows.samples.values[part.places]
-        values[part.cells] = quantiles_of_lists(samples, part.owners(), part.counts, phis[part.cells])
+    kinds = np.unique(counts[counts > 0])
+    if len(kinds) <= _KINDS_MAX:
+        for size in kinds.tolist():
+            alike = np.nonzero(counts == size)[0]
+            some = max(AT_A_TIME // size, 1)
+            for begin in range(0, len(alike), some):
+                cells = alike[begin : begin + some]
+                samples = windows.samples.values[low[cells, np.newaxis] + np.arange(size)]
+                values[cells] = quantiles_of_rows(samples, phis[cells])
+    else:
+        for part in windows.chunks():
+            samples = windows.samples.values[part.places]
+            values[part.cells] = quantiles_of_lists(samples, part.owners(), part.counts, phis[part.cells])
     return values.reshape(windows.low.shape), windows.counts > 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from query.promql.source import Floats, Mask
+from query.promql.source import Floats, Ints, Mask
 
 SMALL_DELTA = 1e-12
 """Counts of neighbouring buckets that differ by less than this part of them are taken as equal."""
@@ -17,24 +17,42 @@ def outside(phi: Floats) -> Floats:
     return np.where(np.isnan(phi), np.nan, np.where(phi < 0, -np.inf, np.where(phi > 1, np.inf, 0.0)))
 
 
+def _of_sorted(lower: Floats, upper: Floats, weight: Floats, phi: Floats) -> Floats:
+    return np.where((phi >= 0) & (phi <= 1), lower * (1 - weight) + upper * weight, outside(phi))
+
+
+def _ranks(counts: Ints, phi: Floats) -> tuple[Ints, Ints, Floats]:
+    """Which two of the sorted values a quantile lies between, and how near it is to the upper."""
+    rank = np.where((phi >= 0) & (phi <= 1), phi, 0.0) * (counts - 1)
+    below = np.floor(rank)
+    lower: Ints = below.astype(np.int64)
+    weight: Floats = rank - below
+    return lower, np.minimum(lower + 1, counts - 1), weight
+
+
+def quantiles_of_rows(values: Floats, phi: Floats) -> Floats:
+    """The quantile `phi[i]` of each row of a matrix, interpolated between neighbours; NaN are the smallest of values."""
+    rows, count = values.shape
+    ordered = np.sort(values, axis=1)
+    lower, upper, weight = _ranks(np.full(rows, count), phi)
+    missing = np.isnan(ordered[:, -1])
+    if missing.any():  # They were sorted to the end.
+        gone = np.isnan(ordered).sum(axis=1)
+        lower, upper = (lower - gone) % count, (upper - gone) % count
+    every = np.arange(rows)
+    return _of_sorted(ordered[every, lower], ordered[every, upper], weight, phi)
+
+
 def quantiles_of_lists(
     values: Floats, owner: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], phi: Floats
 ) -> Floats:
-    """The quantile `phi[i]` of each list, interpolated between neighbours; NaN are the smallest of values.
-
-    values[j] belongs to list `owner[j]`, in any order; list i has `counts[i]` of them, at least one.
+    """The same for lists of different lengths: values[j] belongs to list `owner[j]`, in any order; list i has `counts[i]`, at
+    least one.
     """
     starts = np.cumsum(counts) - counts
-    missing = np.isnan(values)
-    ordered = values[np.lexsort((values, ~missing, owner))]
-    good = np.where((phi >= 0) & (phi <= 1), phi, 0.0)
-    rank = good * (counts - 1)
-    below = np.floor(rank)
-    weight = rank - below
-    lower = starts + np.maximum(below, 0).astype(np.int64)
-    upper = starts + np.minimum(below + 1, counts - 1).astype(np.int64)
-    found = ordered[lower] * (1 - weight) + ordered[upper] * weight
-    return np.where((phi >= 0) & (phi <= 1), found, outside(phi))
+    ordered = values[np.lexsort((values, ~np.isnan(values), owner))]
+    lower, upper, weight = _ranks(counts, phi)
+    return _of_sorted(ordered[starts + lower], ordered[starts + upper], weight, phi)
 
 
 def _almost_equal(a: Floats, b: Floats) -> Mask:

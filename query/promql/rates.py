@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from query.promql.source import Floats, Mask
-from query.promql.windows import Positions, Samples, Windows
+from query.promql.windows import AT_A_TIME, Positions, Samples, Windows
 
 Answer = tuple[Floats, Mask]
-_AT_A_TIME = 65_536
-"""Values that a chain of operations works on at a time, so that what it makes in between stays in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> Answer
     if len(windows.samples.values) == 0:
         present[:] = False
         return values, present
-    some = max(_AT_A_TIME // max(steps, 1), 1)
+    some = max(AT_A_TIME // max(steps, 1), 1)
     for row in range(0, rows, some):
         part = slice(row, row + some)
         values[part], present[part] = _extrapolated(windows, part, None if lost is None else lost[part], counter)

@@ -14,6 +14,8 @@ from query.promql.source import STALE_BITS, Floats, Ints, Mask, SeriesBlock
 
 Positions = npt.NDArray[np.int64]
 _Derived = TypeVar("_Derived")
+AT_A_TIME = 65_536
+"""Values that a chain of operations works on at a time, so that what it makes in between stays in the processor's cache."""
 EXPANDED_MAX = 4_000_000
 """Samples of windows that are laid out at a time; windows overlap, so all of them may be many times the block."""
 
@@ -63,29 +65,31 @@ class Samples:
         shape = (len(self.starts), len(times_ms))
         if len(self.ts_ms) == 0 or 0 in shape:
             return np.zeros(shape, dtype=np.int64) + self.starts[:, np.newaxis]
-        return self._guessed(times_ms)
+        found = np.empty(shape, dtype=np.int64)
+        some = max(AT_A_TIME // shape[1], 1)
+        for row in range(0, shape[0], some):
+            self._guess(slice(row, row + some), times_ms, found[row : row + some])
+        return found
 
-    def _guessed(self, times_ms: Ints) -> Positions:
+    def _guess(self, part: slice, times_ms: Ints, guess: Positions) -> None:
         """Samples mostly come at even intervals, so the place is computed, moved by one where it is off, and checked."""
-        last = len(self.ts_ms) - 1
-        starts, ends = self.starts[:, np.newaxis], self.ends[:, np.newaxis]
-        first_ms = self.ts_ms[np.minimum(self.starts, last)]
-        length = self.ends - self.starts
-        span_ms = self.ts_ms[np.maximum(self.ends - 1, 0)] - first_ms
-        pace = np.where((length > 1) & (span_ms > 0), (length - 1) / np.maximum(span_ms, 1), 0.0)[:, np.newaxis]
-        guess = ((times_ms - first_ms[:, np.newaxis]) * pace).astype(np.int64)
+        ts_ms, last = self.ts_ms, len(self.ts_ms) - 1
+        starts, ends = self.starts[part, np.newaxis], self.ends[part, np.newaxis]
+        length = ends - starts
+        first_ms = ts_ms[np.minimum(starts, last)]
+        span_ms = ts_ms[np.maximum(ends - 1, 0)] - first_ms
+        pace = np.where((length > 1) & (span_ms > 0), (length - 1) / np.maximum(span_ms, 1), 0.0)
+        np.multiply(times_ms - first_ms, pace, out=guess, casting="unsafe")
         guess += starts
         guess += 1
         np.clip(guess, starts, ends, out=guess)
-        late = (guess < ends) & (self.ts_ms[np.minimum(guess, last)] <= times_ms)
-        guess += late
-        guess -= ~late & (guess > starts) & (self.ts_ms[np.maximum(guess - 1, 0)] > times_ms)
-        wrong = (guess < ends) & (self.ts_ms[np.minimum(guess, last)] <= times_ms)
-        wrong |= (guess > starts) & (self.ts_ms[np.maximum(guess - 1, 0)] > times_ms)
+        guess += (ts_ms[np.minimum(guess, last)] <= times_ms) & (guess < ends)
+        guess -= (ts_ms[np.maximum(guess - 1, 0)] > times_ms) & (guess > starts)
+        wrong = (ts_ms[np.minimum(guess, last)] <= times_ms) & (guess < ends)
+        wrong |= (ts_ms[np.maximum(guess - 1, 0)] > times_ms) & (guess > starts)
         if wrong.any():
             series, step = np.nonzero(wrong)
-            guess[series, step] = self._searched(series, times_ms[step])
-        return guess
+            guess[series, step] = self._searched(series + (part.start or 0), times_ms[step])
 
     def _searched(self, series: Positions, times_ms: Ints) -> Positions:
         """The same by binary search, for pairs of a series and a time: series and time become one rising number."""
