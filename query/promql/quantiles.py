@@ -23,11 +23,10 @@ def _of_sorted(lower: Floats, upper: Floats, weight: Floats, phi: Floats) -> Flo
 
 def _ranks(counts: Ints, phi: Floats) -> tuple[Ints, Ints, Floats]:
     """Which two of the sorted values a quantile lies between, and how near it is to the upper."""
-    rank = np.where((phi >= 0) & (phi <= 1), phi, 0.0) * (counts - 1)
-    below = np.floor(rank)
+    rank: Floats = np.where((phi >= 0) & (phi <= 1), phi, 0.0) * (counts - 1.0)
+    below: Floats = np.floor(rank)
     lower: Ints = below.astype(np.int64)
-    weight: Floats = rank - below
-    return lower, np.minimum(lower + 1, counts - 1), weight
+    return lower, np.minimum(lower + 1, counts - 1), rank - below
 
 
 def quantiles_of_rows(values: Floats, phi: Floats) -> Floats:
