@@ -143,8 +143,17 @@ def parse_config(kind: str, config: Mapping[str, Any]) -> Config:
 
 
 def without_secrets(config: Config) -> dict[str, Any]:
-    """What may be stored in clear."""
-    return config.model_dump(exclude=set(_secret_names(config)), exclude_none=True)
+    """What may be stored in clear and shown; of a URL that is its `origin`."""
+    shown = config.model_dump(exclude=set(_secret_names(config)), exclude_none=True)
+    return shown if isinstance(config, EmailConfig) else shown | {"origin": parse_url(config.url).origin}
+
+
+def with_secrets(
+    channel_id: str, name: str, kind: str, shown: Mapping[str, Any], secrets: Mapping[str, Any]
+) -> Channel:
+    """The parts of a channel that is kept -> what can be sent to. Raises `Refused` for one that this version does not know."""
+    given = {field: value for field, value in shown.items() if field != "origin"}
+    return Channel(channel_id, name, parse_config(kind, {**given, **secrets}))
 
 
 def secrets_of(config: Config) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """One transition as it is told. `at` is RFC 3339; `repeat` 0 is the transition itself, n the nth reminder of it.
 
     `dedup_key` is the same with every try of the same notification: who keeps those that it has seen gets each once.
-    `url` leads to the alert. `message` is the monitor's own text with its variables filled in, or ours.
+    `url` leads to the alert. `message` is the monitor's own text with its variables filled in.
     """
 
     state: str

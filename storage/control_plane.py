@@ -2,6 +2,7 @@
 
     organizations  api_keys  users  memberships  monitors  alerts  slos  usage
                    sessions  api_tokens      audit: who changed them
+    channels  downtimes  notifications  outbox: who is told of alerts
 
 They share one pool (storage/control_plane_pool.py). Every operation raises `Unavailable` while PostgreSQL is away, and `Refused`
 for input that can never be stored, with the path of the parameter at fault. SQL stands in queries/<store>.sql.
@@ -17,11 +18,15 @@ from storage.alerts import Alerts
 from storage.api_keys import ApiKeys
 from storage.api_tokens import ApiTokens
 from storage.audit import Audit
+from storage.channels import Channels
 from storage.control_plane_pool import ControlPlanePool
+from storage.downtimes import Downtimes
 from storage.memberships import Memberships
 from storage.monitors import Monitors
 from storage.named_queries import load_queries
+from storage.notifications import Notifications
 from storage.organizations import Organizations
+from storage.outbox import Outbox
 from storage.sealing import Sealer
 from storage.sessions import Sessions
 from storage.slos import Slos
@@ -48,6 +53,10 @@ class ControlPlane:
         self.audit = Audit(pool)
         self.sessions = Sessions(pool)
         self.api_tokens = ApiTokens(pool)
+        self.channels = Channels(pool, sealer)
+        self.downtimes = Downtimes(pool)
+        self.notifications = Notifications(pool)
+        self.outbox = Outbox(pool, sealer)
 
     def acting(self, actor: Actor) -> ControlPlane:
         """The same control plane, whose changes the audit log ascribes to `actor`: whatever changes something for somebody

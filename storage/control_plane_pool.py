@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 import msgspec
@@ -70,6 +70,16 @@ _CONSTRAINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "alerts_previous_state_check": ("previous_state", "it is OK, WARN, ALERT or NO_DATA, and not the new state"),
         "alerts_ended_at_check": ("ended_at", "an alert cannot end before it began"),
         "alerts_evidence_check": ("evidence", _NOT_AN_OBJECT),
+        "channels_name_key": ("name", "another channel of the organization has this name"),
+        "channels_organization_id_fkey": _NO_ORGANIZATION,
+        "channels_name_check": ("name", _NAME.format(200)),
+        "channels_kind_check": ("kind", "a kind is a word of lower-case letters, digits and _"),
+        "channels_config_check": ("config", _NOT_AN_OBJECT),
+        "channels_secrets_sealed_check": ("config", "its secrets are more than 64 KiB"),
+        "downtimes_organization_id_fkey": _NO_ORGANIZATION,
+        "downtimes_muted_monitor_id_fkey": ("monitor_id", "there is no such monitor"),
+        "downtimes_name_check": ("name", _NAME.format(200)),
+        "downtimes_definition_check": ("definition", _NOT_AN_OBJECT),
         "slos_name_key": ("name", "another SLO of the organization has this name"),
         "slos_organization_id_fkey": _NO_ORGANIZATION,
         "slos_name_check": ("name", _NAME.format(200)),
@@ -80,6 +90,9 @@ _CONSTRAINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "usage_daily_scrubbed_check": ("scrubbed", _NOT_AN_OBJECT),
     }
 )
+
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class PageEnd(NamedTuple):
@@ -141,11 +154,18 @@ class ControlPlanePool:
                 return await connection.fetch(sql, *values)
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+    async def _transaction(self) -> AsyncIterator[Connection]:
         async with self._pool.acquire() as connection, connection.transaction():
             if self._actor is not None:
                 await connection.execute(_SQL["act_as"], self._actor.setting())
             yield connection
+
+    @asynccontextmanager
+    async def transaction(self, doing: str) -> AsyncIterator[Connection]:
+        """A connection for several statements that count together; `doing` as above."""
+        with postgres_errors(doing, _CONSTRAINTS):
+            async with self._transaction() as connection:
+                yield connection
 
     async def fetch_one(self, doing: str, path: str, sql: str, *values: object) -> asyncpg.Record:
         """The only row; when there is none, `Refused` "not_found" that blames `path`."""

@@ -27,6 +27,10 @@ CONTROL_PLANE = frozenset(
         "audit_log",
         "sessions",
         "api_tokens",
+        "channels",
+        "channel_queues",
+        "downtimes",
+        "notifications",
         "schema_migrations",
     }
 )

@@ -188,6 +188,52 @@ ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.channel_queues (
+    channel_id uuid NOT NULL,
+    tokens double precision,
+    refilled_at timestamp with time zone DEFAULT now() NOT NULL,
+    blocked_until timestamp with time zone DEFAULT now() NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    claimed_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_sent_at timestamp with time zone,
+    last_failed_at timestamp with time zone,
+    last_error text DEFAULT ''::text NOT NULL
+);
+
+CREATE TABLE public.channels (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    config jsonb NOT NULL,
+    secrets_sealed bytea,
+    secret_names text[] DEFAULT '{}'::text[] NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT channels_config_check CHECK ((jsonb_typeof(config) = 'object'::text)),
+    CONSTRAINT channels_kind_check CHECK ((kind ~ '^[a-z][a-z0-9_]{0,31}$'::text)),
+    CONSTRAINT channels_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '^\s|\s$|[[:cntrl:]]'::text))),
+    CONSTRAINT channels_secrets_sealed_check CHECK (((octet_length(secrets_sealed) >= 30) AND (octet_length(secrets_sealed) <= 65536))),
+    CONSTRAINT channels_version_check CHECK ((version >= 1))
+);
+
+CREATE TABLE public.downtimes (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    name text NOT NULL,
+    muted_monitor_id uuid,
+    definition jsonb NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT downtimes_definition_check CHECK ((jsonb_typeof(definition) = 'object'::text)),
+    CONSTRAINT downtimes_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '^\s|\s$|[[:cntrl:]]'::text))),
+    CONSTRAINT downtimes_version_check CHECK ((version >= 1))
+);
+
 CREATE TABLE public.memberships (
     organization_id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -212,6 +258,41 @@ CREATE TABLE public.monitors (
     CONSTRAINT monitors_kind_check CHECK ((kind ~ '^[a-z][a-z0-9_]{0,31}$'::text)),
     CONSTRAINT monitors_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '^\s|\s$|[[:cntrl:]]'::text))),
     CONSTRAINT monitors_version_check CHECK ((version >= 1))
+);
+
+CREATE TABLE public.notifications (
+    id bigint NOT NULL,
+    organization_id uuid NOT NULL,
+    alert_id uuid NOT NULL,
+    monitor_id uuid NOT NULL,
+    group_key text NOT NULL,
+    sequence bigint NOT NULL,
+    repeat integer NOT NULL,
+    channel_id uuid NOT NULL,
+    dedup_key text NOT NULL,
+    payload jsonb NOT NULL,
+    state text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone,
+    bundle uuid,
+    lease uuid,
+    last_error text DEFAULT ''::text NOT NULL,
+    last_status integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT notifications_next_at_check CHECK (((next_at IS NOT NULL) OR (state <> ALL (ARRAY['waiting'::text, 'sending'::text])))),
+    CONSTRAINT notifications_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'sending'::text, 'sent'::text, 'suppressed'::text, 'dead'::text])))
+);
+
+ALTER TABLE public.notifications ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.notifications_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.organizations (
@@ -317,6 +398,21 @@ ALTER TABLE ONLY public.api_tokens
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.channel_queues
+    ADD CONSTRAINT channel_queues_pkey PRIMARY KEY (channel_id);
+
+ALTER TABLE ONLY public.channels
+    ADD CONSTRAINT channels_organization_id_id_key UNIQUE (organization_id, id);
+
+ALTER TABLE ONLY public.channels
+    ADD CONSTRAINT channels_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.downtimes
+    ADD CONSTRAINT downtimes_muted_monitor_id_key UNIQUE (muted_monitor_id);
+
+ALTER TABLE ONLY public.downtimes
+    ADD CONSTRAINT downtimes_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (organization_id, user_id);
 
@@ -325,6 +421,12 @@ ALTER TABLE ONLY public.monitors
 
 ALTER TABLE ONLY public.monitors
     ADD CONSTRAINT monitors_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.notifications
+    ADD CONSTRAINT notifications_dedup_key_key UNIQUE (dedup_key);
+
+ALTER TABLE ONLY public.notifications
+    ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.organizations
     ADD CONSTRAINT organizations_name_key UNIQUE (name);
@@ -367,9 +469,23 @@ CREATE INDEX audit_log_at_idx ON public.audit_log USING btree (at);
 
 CREATE INDEX audit_log_organization_id_idx ON public.audit_log USING btree (organization_id, id DESC);
 
+CREATE UNIQUE INDEX channels_name_key ON public.channels USING btree (organization_id, name) WHERE (deleted_at IS NULL);
+
+CREATE INDEX downtimes_organization_id_idx ON public.downtimes USING btree (organization_id, created_at);
+
 CREATE INDEX memberships_user_id_idx ON public.memberships USING btree (user_id);
 
 CREATE UNIQUE INDEX monitors_name_key ON public.monitors USING btree (organization_id, name) WHERE (deleted_at IS NULL);
+
+CREATE INDEX notifications_alert_id_idx ON public.notifications USING btree (alert_id);
+
+CREATE INDEX notifications_due_idx ON public.notifications USING btree (channel_id, monitor_id, group_key, id) WHERE (state = ANY (ARRAY['waiting'::text, 'sending'::text]));
+
+CREATE INDEX notifications_finished_at_idx ON public.notifications USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+
+CREATE INDEX notifications_group_idx ON public.notifications USING btree (monitor_id, group_key, sequence);
+
+CREATE INDEX notifications_suppressed_idx ON public.notifications USING btree (next_at) WHERE ((state = 'suppressed'::text) AND (next_at IS NOT NULL));
 
 CREATE INDEX sessions_ended_at_idx ON public.sessions USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 
@@ -394,6 +510,18 @@ CREATE TRIGGER api_tokens_announce_change AFTER INSERT OR DELETE OR UPDATE OF na
 CREATE TRIGGER api_tokens_record_change AFTER INSERT OR DELETE OR UPDATE OF name, role, expires_at, revoked_at ON public.api_tokens FOR EACH ROW EXECUTE FUNCTION public.record_change('api_token', 'organization_id', 'id', 'name', 'secret_hash');
 
 CREATE TRIGGER audit_log_refuse_change BEFORE UPDATE ON public.audit_log FOR EACH ROW EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER channels_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.channels FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER channels_record_change AFTER INSERT OR DELETE OR UPDATE ON public.channels FOR EACH ROW EXECUTE FUNCTION public.record_change('channel', 'organization_id', 'id', 'name', 'secrets_sealed');
+
+CREATE TRIGGER channels_set_updated_at BEFORE UPDATE ON public.channels FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+CREATE TRIGGER downtimes_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.downtimes FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER downtimes_record_change AFTER INSERT OR DELETE OR UPDATE ON public.downtimes FOR EACH ROW EXECUTE FUNCTION public.record_change('downtime', 'organization_id', 'id', 'name');
+
+CREATE TRIGGER downtimes_set_updated_at BEFORE UPDATE ON public.downtimes FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
 CREATE TRIGGER memberships_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
 
@@ -444,6 +572,18 @@ ALTER TABLE ONLY public.api_keys
 ALTER TABLE ONLY public.api_tokens
     ADD CONSTRAINT api_tokens_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.channel_queues
+    ADD CONSTRAINT channel_queues_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES public.channels(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.channels
+    ADD CONSTRAINT channels_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.downtimes
+    ADD CONSTRAINT downtimes_muted_monitor_id_fkey FOREIGN KEY (organization_id, muted_monitor_id) REFERENCES public.monitors(organization_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.downtimes
+    ADD CONSTRAINT downtimes_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.memberships
     ADD CONSTRAINT memberships_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
 
@@ -452,6 +592,12 @@ ALTER TABLE ONLY public.memberships
 
 ALTER TABLE ONLY public.monitors
     ADD CONSTRAINT monitors_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.notifications
+    ADD CONSTRAINT notifications_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES public.alerts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.notifications
+    ADD CONSTRAINT notifications_channel_id_fkey FOREIGN KEY (organization_id, channel_id) REFERENCES public.channels(organization_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_membership_fkey FOREIGN KEY (organization_id, user_id) REFERENCES public.memberships(organization_id, user_id) ON DELETE CASCADE;

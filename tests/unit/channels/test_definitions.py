@@ -14,7 +14,7 @@ HOOK = "https://hooks.example.com/T0/secret"
 
 def test_secrets_and_the_rest_are_kept_apart() -> None:
     config = parse_config("webhook", {"url": HOOK, "secret": "s" * 16, "headers": {"x-token": "t"}, "group_wait_s": 5})
-    assert without_secrets(config) == {"group_wait_s": 5}
+    assert without_secrets(config) == {"group_wait_s": 5, "origin": "https://hooks.example.com"}
     assert secrets_of(config) == {"url": HOOK, "secret": "s" * 16, "headers": {"x-token": "t"}}
     assert secrets_of(parse_config("slack", {"url": HOOK})) == {"url": HOOK}
     email = parse_config("email", {"to": ["ops@example.com"]})
