@@ -12,6 +12,7 @@ from query.layer import QueryLayer
 from query.limits import Limits
 from query.logs import logs_router
 from query.rum import rum_router
+from query.service_map import service_map_router
 from query.services import services_router
 from query.tokens import Tokens
 from query.trace_search import trace_search_router
@@ -21,6 +22,7 @@ from storage.clickhouse import ClickHouse
 from storage.hourly import HourlyStore
 from storage.logs import LogStore
 from storage.rum import RumStore
+from storage.span_statistics import SpanStatistics
 from storage.spans import SpanStore
 from storage.usage import Usage
 from web.bounded_http import serve_bounded
@@ -37,12 +39,20 @@ class Stores:
     spans: SpanStore
     rum: RumStore
     hourly: HourlyStore
+    span_statistics: SpanStatistics
     usage: Usage
 
     @classmethod
     def over(cls, clickhouse: ClickHouse, usage: Usage) -> Self:
         """All of them; the records are in one ClickHouse."""
-        return cls(LogStore(clickhouse), SpanStore(clickhouse), RumStore(clickhouse), HourlyStore(clickhouse), usage)
+        return cls(
+            LogStore(clickhouse),
+            SpanStore(clickhouse),
+            RumStore(clickhouse),
+            HourlyStore(clickhouse),
+            SpanStatistics(clickhouse),
+            usage,
+        )
 
 
 def query_router(stores: Stores, tokens: Tokens) -> APIRouter:
@@ -51,7 +61,8 @@ def query_router(stores: Stores, tokens: Tokens) -> APIRouter:
     router.include_router(logs_router(stores.logs, tokens))
     router.include_router(trace_search_router(stores.spans, tokens))
     router.include_router(traces_router(stores.spans, stores.logs, tokens))
-    router.include_router(services_router(stores.hourly, tokens))
+    router.include_router(services_router(stores.hourly, stores.span_statistics, tokens))
+    router.include_router(service_map_router(stores.span_statistics, tokens))
     router.include_router(rum_router(stores.rum, tokens))
     router.include_router(usage_router(stores.usage, tokens))
     return router

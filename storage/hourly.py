@@ -43,6 +43,11 @@ class SpansHour(msgspec.Struct, array_like=True, frozen=True):
     duration_ns_max: int
     histogram: dict[int, int]
 
+    @property
+    def begin_s(self) -> int:
+        """The hour as a step of an hour."""
+        return self.hour_s
+
 
 class RumHour(msgspec.Struct, array_like=True, frozen=True):
     """RUM events of one hour, type, page and name; the last three are about those `value_count` events that have a value."""

@@ -21,6 +21,8 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "trace": ("GET", f"/query/traces/{TRACE}", "traces:read"),
     "trace search": ("POST", "/query/traces/search", "traces:read"),
     "services": ("GET", "/query/services", "traces:read"),
+    "operations": ("GET", "/query/services/api/operations", "traces:read"),
+    "service map": ("GET", "/query/service-map", "traces:read"),
     "rum": ("POST", "/query/rum/search", "rum:read"),
     "usage": ("GET", "/query/usage", "usage:read"),
 }
@@ -44,6 +46,8 @@ async def test_another_organization_sees_nothing(asked: Asked, route: str) -> No
         "trace": None,
         "trace search": {"traces": []},
         "services": {"services": []},
+        "operations": {"operations": []},
+        "service map": {"nodes": []},
         "rum": {"events": []},
         "usage": {"days": []},
     }[route]
@@ -154,7 +158,9 @@ async def test_a_wrong_question_names_its_field(asked: Asked, path: str, body: d
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/query/services", "/query/usage"])
+@pytest.mark.parametrize(
+    "path", ["/query/services", "/query/services/api/operations", "/query/service-map", "/query/usage"]
+)
 async def test_a_wrong_range_names_its_field(asked: Asked, path: str) -> None:
     for parameters, field in (
         ({"start": "yesterday", "end": "2025-10-31"}, "start"),
@@ -184,10 +190,12 @@ async def test_the_published_document_shows_every_route_with_an_example_that_is_
     await keep_usage(asked)
     document = (await asked.http.get("/openapi.json")).json()
     for name, (method, path, _) in ROUTES.items():
-        operation = document["paths"][path.replace(TRACE, "{trace_id}")][method.lower()]
+        operation = document["paths"][
+            path.replace(TRACE, "{trace_id}").replace("services/api/", "services/{service}/")
+        ][method.lower()]
         assert {"200", "401", "403", "422", "503"} <= set(operation["responses"])
         example = operation["responses"]["200"]["content"]["application/json"]["example"]
-        parameters = DAY | {"hours": "true"} if name == "services" else {} if name == "trace" else DAY
+        parameters = DAY | {"step": "1h"} if name in ("services", "operations") else {} if name == "trace" else DAY
         ways = {"json": DAY} if method == "POST" else {"params": parameters}
         answer = (await asked.http.request(method, path, headers=asked.token(), **ways)).json()  # type: ignore[arg-type]  # as above
         assert keys_of(example) == keys_of(answer), name

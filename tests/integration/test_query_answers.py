@@ -145,7 +145,7 @@ async def test_services_have_rate_errors_and_durations(asked: Asked) -> None:
     )
     # Half hours: the hours that they touch are counted whole, and said.
     asking = {"start": "2025-10-31T12:30:00Z", "end": "2025-10-31T13:30:00Z"}
-    answer = (await asked.get("/query/services", **asking, hours=True)).json()
+    answer = (await asked.get("/query/services", **asking, step="1h")).json()
     assert (answer["start"], answer["end"]) == ("2025-10-31T12:00:00.000Z", "2025-10-31T14:00:00.000Z")
     api, job = answer["services"]
     assert (api["service"], api["kinds"], api["count"], api["errors"]) == ("api", ["server"], 90, 9)
@@ -153,14 +153,14 @@ async def test_services_have_rate_errors_and_durations(asked: Asked) -> None:
     assert [api[name] for name in ("p50_ms", "p95_ms", "p99_ms")] == [
         pytest.approx(ms, rel=0.03) for ms in (45, 85, 89)
     ]
-    assert [(hour["start"], hour["rate_per_s"]) for hour in job["hours"]] == [("2025-10-31T13:00:00.000Z", 0.01)]
+    assert [(hour["start"], hour["rate_per_s"]) for hour in job["steps"]] == [("2025-10-31T13:00:00.000Z", 0.01)]
     assert job["kinds"] == ["internal"]
     (only,) = (await asked.get("/query/services", **asking, service="job")).json()["services"]
-    assert (only["service"], "hours" in only) == ("job", False)
+    assert (only["service"], "steps" in only) == ("job", False)
 
 
 async def test_too_long_a_range_names_the_limit(asked: Asked) -> None:
-    for path, limit in (("/query/services", "744 hours"), ("/query/usage", "1096 days")):
+    for path, limit in (("/query/services", "1500 steps"), ("/query/usage", "1096 days")):
         response = await asked.get(path, start="2020-01-01", end="2025-10-31")
         assert (response.status_code, response.json()["error"]["code"]) == (422, "too_expensive")
         assert response.json()["error"]["details"][0]["path"] == limit

@@ -13,6 +13,8 @@ ROUTES = {
     "trace": ("GET", f"/query/traces/{TRACE}"),
     "trace search": ("POST", "/query/traces/search"),
     "services": ("GET", "/query/services"),
+    "operations": ("GET", "/query/services/api/operations"),
+    "service map": ("GET", "/query/service-map"),
     "rum": ("POST", "/query/rum/search"),
 }
 
@@ -40,7 +42,7 @@ async def test_every_route_keeps_to_the_bytes_of_the_role(asked: Asked, route: s
     assert (await ask(asked, route, asked.token(asked.theirs))).status_code == (404 if route == "trace" else 200)
 
 
-@pytest.mark.parametrize("route", ["logs", "trace search", "services", "rum"])
+@pytest.mark.parametrize("route", ["logs", "trace search", "services", "operations", "service map", "rum"])
 async def test_every_range_is_bounded(asked: Asked, route: str) -> None:
     await asked.limit(viewer={"range_days": 1})
     assert (await ask(asked, route, asked.token())).status_code == 200

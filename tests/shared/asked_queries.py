@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -62,6 +62,19 @@ _DEFAULTS: dict[str, Any] = {
 _COLUMNS = {"spans": SPAN_COLUMNS, "logs": LOG_COLUMNS, "rum": RUM_COLUMNS}
 
 
+async def keep_rows(
+    store: Any, signal: str, rows: Sequence[dict[str, Any]], scope: OrgScope, block: Callable[..., bytes]
+) -> None:
+    """Store rows of one signal for an organization; what a row leaves out is a default."""
+    columns = _COLUMNS[signal]
+    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
+    whole = [
+        {name: _DEFAULTS.get(name, "") for name in columns} | {"org_id": scope.org_id, "record_id": i} | row
+        for i, row in enumerate(rows)
+    ]
+    await store.insert(block(whole, schema), rows=len(whole), token=uuid.uuid4().hex)
+
+
 @dataclass
 class Asked:
     """The application, and two organizations that ask it."""
@@ -81,16 +94,7 @@ class Asked:
 
     async def keep(self, signal: str, *rows: dict[str, Any], scope: OrgScope | None = None) -> None:
         """Store rows of one signal, by default for our organization; what a row leaves out is a default."""
-        columns = _COLUMNS[signal]
-        schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
-        whole = [
-            {name: _DEFAULTS.get(name, "") for name in columns}
-            | {"org_id": (scope or self.ours).org_id, "record_id": i}
-            | row
-            for i, row in enumerate(rows)
-        ]
-        store: Any = getattr(self.stores, signal)
-        await store.insert(self.block(whole, schema), rows=len(whole), token=uuid.uuid4().hex)
+        await keep_rows(getattr(self.stores, signal), signal, rows, scope or self.ours, self.block)
 
     def token(self, scope: OrgScope | None = None, role: Role = "viewer") -> dict[str, str]:
         issued = Tokens(SECRET).issue(scope or self.ours, role=role, subject="test", lifetime_s=60)

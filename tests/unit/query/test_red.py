@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from query.red import red_by_service
+from query.red import red_by_operation, red_by_service
 from storage.hourly import SpansHour
 
 
@@ -28,9 +28,22 @@ def test_requests_are_counted_where_there_are_any_and_else_every_span() -> None:
 
 def test_hours_add_up_to_the_total() -> None:
     (api,) = red_by_service([hour("api", "server", 99, at=0), hour("api", "server", 1, at=3600, bucket=400)])
-    assert {at: red.count for at, red in api.hours.items()} == {0: 99, 3600: 1}
+    assert {at: red.count for at, red in api.steps.items()} == {0: 99, 3600: 1}
     # Bucket b ends at 2^(b/16) ns: 320 is some 1 ms, 400 some 34 ms.
     assert api.total.quantile_ms(0.5) == pytest.approx(1.048, rel=0.03)
     assert api.total.quantile_ms(1) == pytest.approx(33.5, rel=0.03)
-    assert api.hours[3600].quantile_ms(0.5) == api.total.quantile_ms(1)
+    assert api.steps[3600].quantile_ms(0.5) == api.total.quantile_ms(1)
     assert api.total.mean_ms == 2.0
+
+
+def test_operations_stand_by_the_time_that_they_took() -> None:
+    def of(operation: str, kind: str, count: int, at: int = 0) -> SpansHour:
+        return SpansHour(at, "api", operation, kind, count, 0, count * 1000, 1, 9, {5: count})
+
+    found = red_by_operation(
+        [of("b", "server", 2), of("a", "client", 5), of("a", "server", 3), of("b", "server", 4, 3600)]
+    )
+    assert [(each.operation, each.kind, each.total.count) for each in found] == [
+        ("b", "server", 6), ("a", "client", 5), ("a", "server", 3)
+    ]  # fmt: skip
+    assert {at: red.count for at, red in found[0].steps.items()} == {0: 2, 3600: 4}
