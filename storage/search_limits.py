@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from topics.errors import TooExpensive
 
 _DAY_S = 86400
 _NS_A_S = 10**9
+# What a page decompressed is kept in the server's cache of blocks (uncompressed_cache_size), for the next page and for the same
+# question again: three to five times cheaper. By default a query over more than a million rows keeps nothing, counted before it
+# is known that a page stops early. What one query alone reads does not drive out what was asked for twice (an SLRU cache).
+_CACHED: Mapping[str, Any] = MappingProxyType(
+    {
+        "use_uncompressed_cache": 1,
+        "merge_tree_max_rows_to_use_cache": 1 << 60,
+        "merge_tree_max_bytes_to_use_cache": 1 << 60,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +48,7 @@ class SearchLimits:
             "max_bytes_to_read": self.bytes_to_read_max,
             "max_result_bytes": self.result_bytes_max,
             "max_memory_usage": self.memory_bytes_max,
+            **(_CACHED if stops_early else {}),
         }
 
     def check_range(self, start_ns: int, end_ns: int) -> None:

@@ -419,6 +419,20 @@ async def test_a_search_reads_little_of_a_large_table(logs: LogStore, store_clic
         assert page.stats.elapsed_ms > 0
 
 
+async def test_a_page_finds_what_an_earlier_one_decompressed(logs: LogStore, store_clickhouse: ClickHouse) -> None:
+    async def hits() -> int:
+        return await count(
+            store_clickhouse, "SELECT sum(value) FROM system.events WHERE event = 'UncompressedCacheHits'"
+        )
+
+    await store(logs, *(log(ts=NOON + i, record_id=i, message=f"request {i} served") for i in range(10_000)))
+    before = await hits()
+    first = await find(logs, search="served", limit=10)
+    kept = await hits()
+    assert await find(logs, search="served", limit=10) == first
+    assert await hits() > kept >= before
+
+
 async def test_a_search_past_a_limit_names_it(store_clickhouse: ClickHouse) -> None:
     await store(LogStore(store_clickhouse), *(log(record_id=i, message="x" * 1000) for i in range(1000)))
     for limits, name in (

@@ -36,6 +36,11 @@ _STREAMED = frozenset(
 _STREAMABLE = (b"SELECT", b"WITH")
 _FIRST_BYTES = 256 * 1024
 
+# Of the engine's memory, for decompressed blocks of columns. A page of logs costs what it decompresses: one row takes its whole
+# granule of messages and attributes, 3 MB, so a page of rare logs takes 400 MB; the next page, or the same question again, finds
+# them here. clickhouse-local, which chDB is, has no such cache.
+_UNCOMPRESSED_CACHE_SHARE = 16
+
 # chDB is built like clickhouse-local; these make a handle behave like a server's connection.
 _SERVER_LIKE = "implicit_select=0, allow_introspection_functions=0, async_insert=0"
 
@@ -114,6 +119,7 @@ class Engine:
         self._chdb = load_extension()
         forget_unstored_blocks(self._path)
         options = f"max_server_memory_usage={memory_bytes_max}&mark_cache_size={mark_cache_bytes}"
+        options += f"&uncompressed_cache_size={memory_bytes_max // _UNCOMPRESSED_CACHE_SHARE}"
         try:
             # Held open for as long as the process lives: the engine ends with its last handle.
             self._root = self._chdb.connect(f"{self._path}?{options}")
