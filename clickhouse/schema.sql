@@ -18,7 +18,8 @@ CREATE TABLE logs
     INDEX trace_id_bloom trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX message_ngrams lower(message) TYPE ngrambf_v1(3, 16384, 1, 0) GRANULARITY 1,
     INDEX service_bloom service TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX level_bloom level TYPE bloom_filter(0.01) GRANULARITY 1
+    INDEX level_bloom level TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX attributes_values mapValues(JSONExtract(attributes, 'Map(LowCardinality(String), String)')) TYPE bloom_filter(0.05) GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toDate(received_at)

@@ -13,3 +13,9 @@ lower(message) LIKE {pattern:String};
 -- name: where_message_contains
 -- For text beyond ASCII, where upper and lower case may have other bytes; no index serves it.
 positionCaseInsensitiveUTF8(message, {search:String}) > 0;
+
+-- name: where_attribute_equal
+-- $key and $value are names of parameters, made by code. The index attributes_values serves exactly this form (and IN in place of
+-- the equals sign), with constants on both sides: it skips the granules in which no attribute has the value. It serves neither !=
+-- nor a part of a value nor '', which is also what a missing attribute has: ask mapContains(attributes_map, ...) beside it for that.
+attributes_map[{$key:String}] = {$value:String};

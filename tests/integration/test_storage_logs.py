@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from string import Template
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from storage.clickhouse import ClickHouse
+from storage.clickhouse import Answer, ClickHouse
 from storage.log_selection import LogSelection
 from storage.logs import LOG_COLUMNS, LogRow, LogStore
+from storage.named_queries import load_queries
 from storage.record_selection import RecordCursor
 from storage.scope import OrgScope
 from storage.search_limits import SearchLimits
@@ -417,6 +419,56 @@ async def test_a_search_reads_little_of_a_large_table(logs: LogStore, store_clic
         assert 0 < page.stats.rows_read <= 4 * 8192, changes
         assert page.stats.bytes_read > 0
         assert page.stats.elapsed_ms > 0
+
+
+async def test_an_attribute_is_found_by_an_index(logs: LogStore, store_clickhouse: ClickHouse) -> None:
+    """The condition of the .sql file skips the granules that lack the value, and loses no spelling of it."""
+    values = [
+        '"needle"',
+        "4711",
+        '"\\u006eeedle"',
+        '"4711"',
+        "4.711e3",
+        "[1]",
+        "true",
+        "null",
+        '""',
+        '"a b"',
+        '{"deep":' * 600,
+    ]
+    for i, value in enumerate(values):
+        rows = [
+            log(ts=NOON + j, record_id=i * 100_000 + j, attributes=f'{{"id": "{uuid.uuid4()}"}}') for j in range(9000)
+        ]
+        rows[0]["attributes"] = f'{{"k": {value}, "x": "{i}"}}'
+        await store(logs, *rows)
+    await store_clickhouse.command("OPTIMIZE TABLE logs FINAL")
+    condition = Template(load_queries("logs.sql")["where_attribute_equal"]).substitute(key="key", value="value")
+
+    async def found(value: str, **settings: int) -> Answer[tuple[int]]:
+        return await store_clickhouse.read(
+            f"SELECT record_id FROM logs WHERE {condition} ORDER BY record_id",
+            tuple[int],
+            {"key": "k", "value": value},
+            settings,
+            doing="search",
+        )
+
+    for value, ids in (("needle", [0, 2]), ("4711", [1, 3, 4]), ("[1]", [5]), ("true", [6]), ("a b", [9]), ("1", [])):
+        answer = await found(value)
+        assert [row[0] // 100_000 for row in answer.rows] == ids
+        assert answer.rows == (await found(value, use_skip_indexes=0)).rows
+        assert answer.stats.rows_read < 9000 * len(values) / 2
+    # Also what has no such attribute at all: all but the eight that have a value.
+    assert len((await found("")).rows) == 9000 * len(values) - 8
+
+    explained = await store_clickhouse.read(
+        f"EXPLAIN indexes = 1 SELECT record_id FROM logs WHERE {condition}",
+        tuple[str],
+        {"key": "k", "value": "needle"},
+        doing="explain",
+    )
+    assert any("attributes_values" in line for (line,) in explained.rows)
 
 
 async def test_a_page_finds_what_an_earlier_one_decompressed(logs: LogStore, store_clickhouse: ClickHouse) -> None:
