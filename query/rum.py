@@ -15,6 +15,7 @@ from query.time_ranges import END, START, read_range
 from query.tokens import Principal, Tokens
 from storage.record_selection import LIMIT_MAX, TEXT_CHARACTERS_MAX
 from storage.rum import RumRow, RumSelection, RumStore
+from topics.errors import Refused
 from topics.timestamps import format_timestamp
 
 LIMIT_DEFAULT: Final = 100
@@ -62,6 +63,10 @@ _ANSWER: Final[dict[str, Any]] = {
 }
 
 
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Value = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class RumSearch(BaseModel):
     """What to look for. Every condition that is given must hold."""
 
@@ -69,13 +74,28 @@ class RumSearch(BaseModel):
 
     start: str | int | float = Field(description=START)
     end: str | int | float = Field(description=END)
-    type: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="exact type: page_view, web_vital, error, action, resource, long_task"
-    )
+    type: Text | None = Field(None, description="exact type: page_view, web_vital, error, action, resource, long_task")
     page_path: Annotated[str, Field(min_length=1, max_length=TEXT_CHARACTERS_MAX)] | None = Field(
         None, description="exact path of the page"
     )
-    session_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="exact session")
+    session_id: Text | None = Field(None, description="exact session")
+    view_id: Text | None = Field(None, description="exact view: one page of a session")
+    user_id: Text | None = Field(None, description="exact user, as it is stored (an organization may keep hashes)")
+    name: Annotated[str, Field(min_length=1, max_length=TEXT_CHARACTERS_MAX)] | None = Field(
+        None, description="exact name of an action, a resource or a web vital: LCP"
+    )
+    error_type: Text | None = Field(None, description="exact type of an error: TypeError")
+    country: Text | None = Field(None, description="exact country code: NO")
+    browser: Text | None = Field(None, description="exact browser: Firefox")
+    os: Text | None = Field(None, description="exact operating system")
+    device_type: Text | None = Field(None, description="exact kind of device: desktop, mobile, tablet")
+    is_bot: bool | None = Field(None, description="whether the user agent is a robot's")
+    min_value: Value | None = Field(None, description="of the event's value, included; ms for durations")
+    max_value: Value | None = Field(None, description="of the event's value, included")
+    search: Annotated[str, Field(min_length=1, max_length=TEXT_CHARACTERS_MAX)] | None = Field(
+        None,
+        description="text in the error's message, the name or the page's address, in any case; % and _ mean themselves",
+    )
     order: Literal["newest", "oldest"] = Field("newest", description="by timestamp")
     limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="events on one page")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(
@@ -85,12 +105,26 @@ class RumSearch(BaseModel):
     def selection(self) -> RumSelection:
         """The store's form of it. Raises `Refused` with the path of the field at fault."""
         start, end = read_range(self.start, self.end)
+        if self.min_value is not None and self.max_value is not None and self.max_value < self.min_value:
+            raise Refused("must not be below min_value", code="invalid_field", path="max_value")
         return RumSelection(
             start_ns=start,
             end_ns=end,
             type=self.type,
             page_path=self.page_path,
             session_id=self.session_id,
+            view_id=self.view_id,
+            user_id=self.user_id,
+            name=self.name,
+            error_type=self.error_type,
+            country=self.country,
+            browser=self.browser,
+            os=self.os,
+            device_type=self.device_type,
+            is_bot=self.is_bot,
+            value_min=self.min_value,
+            value_max=self.max_value,
+            search=self.search,
             order=self.order,
             limit=self.limit,
             cursor=self.cursor,

@@ -52,6 +52,10 @@ RUM_COLUMNS = (
 )
 
 _SQL = load_queries("rum.sql")
+# Columns that a selection compares exactly.
+_EXACT = (
+    "type", "page_path", "session_id", "view_id", "user_id", "name", "error_type", "country", "browser", "os", "device_type",
+)  # fmt: skip
 
 
 class RumRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -87,16 +91,35 @@ class RumRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RumSelection(RecordSelection):
-    """Which events: those of the time range that meet every condition given, compared exactly."""
+    """Which events: those of the time range that meet every condition given.
+
+    Texts are compared exactly, but for `search`, which the page's address, the name or the error's message contains, in any case.
+    `value_min` and `value_max` are included; an event without a value is in no range of values.
+    """
 
     what: ClassVar[str] = "RUM events"
 
     type: str | None = None
     page_path: str | None = None
     session_id: str | None = None
+    view_id: str | None = None
+    user_id: str | None = None
+    name: str | None = None
+    error_type: str | None = None
+    country: str | None = None
+    browser: str | None = None
+    os: str | None = None
+    device_type: str | None = None
+    is_bot: bool | None = None
+    value_min: float | None = None
+    value_max: float | None = None
+    search: str | None = None
 
     def exact(self) -> Mapping[str, str | None]:
-        return {"type": self.type, "page_path": self.page_path, "session_id": self.session_id}
+        return {column: getattr(self, column) for column in _EXACT}
+
+    def texts(self) -> Mapping[str, str | None]:
+        return {**self.exact(), "search": self.search}
 
 
 class RumStore:
@@ -114,4 +137,9 @@ class RumStore:
     ) -> RecordPage[RumRow]:
         """One page of the organization's events; see `RecordTable.page`. Indexes serve the time range, a session, and a rare type
         or page."""
-        return await self._table.page(_SQL["select_events"], RumRow, selection, selected(scope, selection), limits)
+        conditions = selected(scope, selection)
+        for name in ("is_bot", "value_min", "value_max", "search"):
+            value = getattr(selection, name)
+            if value is not None:
+                conditions.add(_SQL[f"where_{name}"], **{name: int(value) if name == "is_bot" else value})
+        return await self._table.page(_SQL["select_events"], RumRow, selection, conditions, limits)

@@ -148,6 +148,9 @@ WRONG = [
         ("/query/traces/search", {"attributes": {"a": "b"}}, "attributes"),
         ("/query/rum/search", {"session_id": ""}, "session_id"),
         ("/query/rum/search", {"type": 5}, "type"),
+        ("/query/rum/search", {"is_bot": "yes"}, "is_bot"),
+        ("/query/rum/search", {"min_value": 2, "max_value": 1}, "max_value"),
+        ("/query/rum/search", {"user_id": "u" * 201}, "user_id"),
     ],
 )
 async def test_a_wrong_question_names_its_field(asked: Asked, path: str, body: dict[str, Any], field: str) -> None:

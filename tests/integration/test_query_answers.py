@@ -125,6 +125,12 @@ async def test_rum_events_are_found_and_shown_whole(asked: Asked) -> None:
     assert await found(page_path="/a", session_id="s1") == ["web_vital"]
     assert await found(page_path="/A") == []
     assert await found(start=1_761_912_001, end=1_761_912_002) == []
+    assert await found(error_type="TypeError", country="NO") == ["error"]
+    assert await found(name="LCP", min_value=1840.5, max_value=1840.5, is_bot=True) == ["web_vital"]
+    assert await found(min_value=1841) == await found(is_bot=True, type="error") == []
+    assert await found(search="IS UNDEF") == ["error"]
+    assert await found(search="lcp") == ["web_vital"]
+    assert await found(search="%") == await found(search="_") == []
     failed, vital = (await asked.post("/query/rum/search")).json()["events"]
     assert failed["error"] == {"type": "TypeError", "message": "x is undefined", "stack": None}
     assert (failed["location"]["country"], failed["location"]["latitude"]) == ("NO", 59.9)

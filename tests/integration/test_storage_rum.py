@@ -115,6 +115,56 @@ async def test_conditions_and_pages(rum: RumStore, keep: Keep) -> None:
     assert seen == list(range(0, 60, 2))
 
 
+FACETS = (
+    "type", "page_path", "session_id", "view_id", "user_id", "name", "error_type", "country", "browser", "os", "device_type",
+)  # fmt: skip
+
+
+async def test_events_are_those_that_plain_python_selects(rum: RumStore, keep: Keep) -> None:
+    """Every condition alone and two at a time, over events whose fields take a few values each."""
+    texts = ["a", "A", "a%", "b_", "ä", "Äb", ""]
+    rows = [
+        event(
+            record_id=i,
+            ts=NOON + i,
+            value=None if i % 4 == 0 else i / 8,
+            is_bot=i % 3 % 2,
+            page_url=texts[i % 7] + "/x",
+            error_message=texts[i // 3 % 7],
+            **{column: texts[(i * (place + 1)) % 6] for place, column in enumerate(FACETS)},
+        )
+        for i in range(150)
+    ]
+    await keep(*rows)
+    asked: list[dict[str, Any]] = [{column: text} for column in FACETS for text in texts[:5]]
+    asked += [
+        {"is_bot": True},
+        {"is_bot": False},
+        {"value_min": 3.0},
+        {"value_max": 3.0},
+        {"value_min": 2.5, "value_max": 9},
+    ]
+    asked += [{"search": text} for text in ("a", "Ä", "%", "_", "/X", "no such")]
+    asked += [one | other for one, other in zip(asked, asked[7:], strict=False)]
+    for conditions in asked:
+        wanted = [row["record_id"] for row in rows if meets(row, conditions)]
+        found = await find(rum, order="oldest", limit=1000, **conditions)
+        assert [row.record_id for row in found] == wanted, conditions
+
+
+def meets(row: dict[str, Any], conditions: dict[str, Any]) -> bool:
+    for name, value in conditions.items():
+        if name == "search":
+            met = any(value.lower() in row[column].lower() for column in ("page_url", "name", "error_message"))
+        elif name in ("value_min", "value_max"):
+            met = row["value"] is not None and (row["value"] >= value if name == "value_min" else row["value"] <= value)
+        else:
+            met = row[name] == (int(value) if name == "is_bot" else value)
+        if not met:
+            return False
+    return True
+
+
 async def test_another_organization_is_never_seen(rum: RumStore, keep: Keep) -> None:
     await keep(*(event(ts=NOON + i, record_id=i, org_id=(ACME, OTHER)[i % 2].org_id) for i in range(50)))
     for scope, rest in ((ACME, 0), (OTHER, 1)):
