@@ -8,6 +8,7 @@ from typing import Any, Self
 from fastapi import APIRouter, FastAPI
 
 from query.admission import Admission
+from query.control.app import Control, control_router
 from query.layer import QueryLayer
 from query.limits import Limits
 from query.logs import logs_router
@@ -77,9 +78,19 @@ class _QueryApp(FastAPI):
         await serve_bounded(super().__call__, self.addresses.told(scope), receive, send)
 
 
-def add_queries(app: FastAPI, stores: Stores, tokens: Tokens, *, admission: Admission | None = None) -> None:
-    """Put every question on an application, each with its turn; by default within the limits of the roles."""
+def add_queries(
+    app: FastAPI,
+    stores: Stores,
+    tokens: Tokens,
+    *,
+    admission: Admission | None = None,
+    control: Control | None = None,
+) -> None:
+    """Put every question on an application, each with its turn, by default within the limits of the roles; with `control` also
+    logins and what an organization manages itself."""
     app.include_router(query_router(stores, tokens))
+    if control is not None:
+        app.include_router(control_router(control, tokens))
     app.add_middleware(QueryLayer, admission=admission or Admission(Limits()))
 
 
@@ -89,12 +100,13 @@ def create_query_app(
     *,
     health: Health,
     admission: Admission | None = None,
+    control: Control | None = None,
     addresses: ClientAddresses | None = None,
 ) -> FastAPI:
     """The query API alone."""
     app = _QueryApp(title="Aegis query API", version="0.1.0", summary="Ask for what was sent.")
     app.addresses = addresses or app.addresses
     install_error_replies(app)
-    add_queries(app, stores, tokens, admission=admission)
+    add_queries(app, stores, tokens, admission=admission, control=control)
     app.include_router(health_router(health))
     return app

@@ -175,6 +175,12 @@ class ControlPlanePool:
         return rows[0]
 
 
+def user_turn(user_id: str) -> str:
+    """The turn (`ControlPlanePool.fetch_in_turn`) of what begins a user's sessions and of what ends them all: a login that is
+    under way while the password changes must not survive the change."""
+    return f"sessions of {user_id}"
+
+
 def org_uuid(scope: OrgScope) -> uuid.UUID:
     """The scope as PostgreSQL's uuid."""
     return uuid.UUID(scope.org_id)

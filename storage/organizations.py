@@ -95,6 +95,32 @@ class Organizations:
         )
         return _organization(row)
 
+    async def change(
+        self,
+        scope: OrgScope,
+        *,
+        name: str | None = None,
+        retention_days: int | None = None,
+        sections: Mapping[str, Mapping[str, Any] | None],
+    ) -> Organization:
+        """Change what is given; of the settings the `sections` named, each as a whole, None for its defaults.
+
+        In one step, so that who changes another section at the same time is not undone.
+        """
+        given = {section: value for section, value in sections.items() if value is not None}
+        check_settings(given)
+        row = await self._pool.fetch_one(
+            "change the organization",
+            "organization",
+            _SQL["change"],
+            org_uuid(scope),
+            name,
+            retention_days,
+            to_json(given),
+            [section for section, value in sections.items() if value is None],
+        )
+        return _organization(row)
+
     async def delete(self, scope: OrgScope) -> None:
         """Delete the organization and all that the control plane has of it. Its records expire in their time."""
         await self._pool.fetch_one("delete the organization", "organization", _SQL["delete"], org_uuid(scope))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import asyncpg
 
-from storage.control_plane_pool import ControlPlanePool, org_uuid, uuid_or_none
+from storage.control_plane_pool import ControlPlanePool, org_uuid, user_turn, uuid_or_none
 from storage.named_queries import load_queries
 from storage.scope import OrgScope
+from topics.errors import Refused
 
 SESSIONS_OF_USER_MAX = 50
 """Logins that a user may have in an organization; the oldest end when there are more."""
@@ -28,8 +28,7 @@ class Session:
     role: str
     token_hash: bytes = field(repr=False)
     spent_hash: bytes | None = field(repr=False)
-    rotated_at: datetime
-    expires_at: datetime
+    rotated_s_ago: float
 
     @property
     def scope(self) -> OrgScope:
@@ -44,11 +43,22 @@ class Sessions:
         self._pool = pool
 
     async def begin(
-        self, scope: OrgScope, user_id: str, *, family_hash: bytes, token_hash: bytes, lifetime_s: int
+        self,
+        scope: OrgScope,
+        user_id: str,
+        *,
+        family_hash: bytes,
+        token_hash: bytes,
+        lifetime_s: int,
+        password_hash: str | None,
     ) -> str:
-        """Log a member in; the session's id. `Refused` when the user is no member."""
+        """Log a member in; the session's id. `Refused` when the user is no member, and bad_login when it is disabled or
+        `password_hash` is not its hash any more."""
         values = (org_uuid(scope), uuid_or_none(user_id), family_hash, token_hash, lifetime_s, SESSIONS_OF_USER_MAX)
-        return str((await self._pool.fetch("log in", _SQL["begin"], *values))[0]["id"])
+        rows = await self._pool.fetch_in_turn("log in", user_turn(user_id), _SQL["begin"], *values, password_hash)
+        if not rows:
+            raise Refused("cannot log in: the password was changed just now", code="bad_login")
+        return str(rows[0]["id"])
 
     async def find(self, family_hash: bytes) -> Session | None:
         """The session of a family of refresh tokens, None when there is none that goes on."""
@@ -83,6 +93,5 @@ def _session(row: asyncpg.Record) -> Session:
         role=row["role"],
         token_hash=row["token_hash"],
         spent_hash=row["spent_hash"],
-        rotated_at=row["rotated_at"],
-        expires_at=row["expires_at"],
+        rotated_s_ago=float(row["rotated_s_ago"]),
     )

@@ -7,8 +7,9 @@ from datetime import datetime
 
 import asyncpg
 
-from storage.control_plane_pool import ControlPlanePool, uuid_or_none
+from storage.control_plane_pool import ControlPlanePool, user_turn, uuid_or_none
 from storage.named_queries import load_queries
+from topics.errors import Refused
 
 _SQL = load_queries("users.sql")
 
@@ -61,7 +62,7 @@ class Users:
     async def set_password_hash(self, user_id: str, password_hash: str | None, *, keep_session: str = "") -> User:
         """Replace the hash, which ends the user's sessions but `keep_session`; None takes the password away."""
         values = (uuid_or_none(user_id), password_hash, uuid_or_none(keep_session))
-        return await self._one("set the password", "set_password_hash", *values)
+        return await self._one_in_turn("set the password", "set_password_hash", user_id, *values)
 
     async def replace_hash(self, user_id: str, known_hash: str, password_hash: str) -> None:
         """Keep the same password under other parameters; nothing happens when it is not `known_hash` any more."""
@@ -75,11 +76,17 @@ class Users:
 
     async def set_disabled(self, user_id: str, disabled: bool) -> User:
         """Let a user log in no more, which ends every session, or again."""
-        return await self._one("change the user", "set_disabled", uuid_or_none(user_id), disabled)
+        return await self._one_in_turn("change the user", "set_disabled", user_id, uuid_or_none(user_id), disabled)
 
     async def delete(self, user_id: str) -> None:
         """Delete a user and its memberships. `Refused` "conflict" for the last owner of an organization."""
         await self._pool.fetch_one("delete the user", "user_id", _SQL["delete"], uuid_or_none(user_id))
+
+    async def _one_in_turn(self, doing: str, name: str, user_id: str, *values: object) -> User:
+        rows = await self._pool.fetch_in_turn(doing, user_turn(user_id), _SQL[name], *values)
+        if not rows:
+            raise Refused(f"cannot {doing}: there is none", code="not_found", path="user_id")
+        return _user(rows[0])
 
     async def _one(self, doing: str, name: str, *values: object) -> User:
         return _user(await self._pool.fetch_one(doing, "user_id", _SQL[name], *values))

@@ -1,3 +1,10 @@
 """What acceptance, chaos and tests of questions share stands in tests/shared: plugins, so that no test file imports another."""
 
-pytest_plugins = ("running_instance", "view_checks", "numbered_records", "asked_queries", "webhook_receiver")
+pytest_plugins = (
+    "running_instance",
+    "view_checks",
+    "numbered_records",
+    "asked_queries",
+    "webhook_receiver",
+    "control_api",
+)

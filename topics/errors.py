@@ -21,14 +21,18 @@ class Refused(AegisError):
     """The same input will fail in the same way however often it is tried.
 
     `code` is a short bounded name for counters and for the `code` field of an error answer. `path` says which part of the
-    input is at fault ("logs[3].level"), empty when it is the whole.
+    input is at fault ("logs[3].level"), empty when it is the whole. `details` are (path, message) pairs when there is more to
+    say.
     """
 
-    def __init__(self, reason: str, *, code: str = "refused", path: str = "") -> None:
+    def __init__(
+        self, reason: str, *, code: str = "refused", path: str = "", details: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
         self.path = path
+        self.details = details
 
 
 class Unavailable(AegisError):

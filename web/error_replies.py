@@ -25,6 +25,7 @@ STATUS_OF_CODE: Final[dict[str, int]] = {
     "unknown_key": 401,
     "expired_key": 401,
     "bad_token": 401,
+    "bad_login": 401,
     "forbidden": 403,
     # What is wrong with what is sent.
     "malformed_request": 400,
@@ -36,6 +37,7 @@ STATUS_OF_CODE: Final[dict[str, int]] = {
     "method_not_allowed": 405,
     "slow_request": 408,
     "conflict": 409,
+    "choose_organization": 409,
     "body_too_large": 413,
     "too_many_records": 413,
     "unsupported_media_type": 415,
@@ -81,7 +83,7 @@ def error_reply(exc: AegisError) -> ErrorReply:
     if isinstance(exc, Refused):
         status = STATUS_OF_CODE.get(exc.code, 422)
         headers = {"www-authenticate": "Bearer"} if exc.code == "bad_token" else {}
-        details = [(exc.path, exc.reason)] if exc.path else []
+        details = list(exc.details) or ([(exc.path, exc.reason)] if exc.path else [])
         message = f"{exc.path}: {exc.reason}" if exc.path else exc.reason
         return ErrorReply(status, exc.code, error_body(exc.code, message, details), headers)
     return ErrorReply(500, "internal", error_body("internal", "cannot answer: something went wrong here, see the log"))

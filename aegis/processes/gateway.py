@@ -15,6 +15,7 @@ from aegis.access import (
     followed_callers,
     followed_limits,
     listening_for_changes,
+    opened_control,
     opened_control_plane,
     tokens,
 )
@@ -77,7 +78,9 @@ async def run_gateway(settings: Settings, *, with_query: bool, listener: int | N
             callers = await stack.enter_async_context(followed_callers(settings, control_plane))
             heard.append(callers.follow)
             stores = Stores.over(clickhouse, control_plane.usage)
-            add_queries(app, stores, tokens(settings, callers), admission=Admission(limits))
+            who = tokens(settings, callers)
+            control = await stack.enter_async_context(opened_control(settings, control_plane, who))
+            add_queries(app, stores, who, admission=Admission(limits), control=control)
             checks["clickhouse"] = clickhouse.ping
         health = Health("gateway", checks, required=frozenset({"redis"}))
         app.include_router(health_router(health))

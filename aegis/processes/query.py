@@ -11,6 +11,7 @@ from aegis.access import (
     followed_callers,
     followed_limits,
     listening_for_changes,
+    opened_control,
     opened_control_plane,
     tokens,
 )
@@ -31,19 +32,25 @@ async def run_query(settings: Settings) -> None:
         stack.callback(sock.close)
         stop = stop_on_signals()
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
-        control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=False))
+        # The master key is needed to make API keys, and for nothing else here.
+        control_plane = await stack.enter_async_context(
+            opened_control_plane(settings, with_secrets=settings.master_key is not None)
+        )
         # Without the control plane everything but usage is answered.
         checks = {"clickhouse": clickhouse.ping, "postgres": control_plane.ping}
         health = Health("query", checks, required=frozenset({"clickhouse"}))
         callers = await stack.enter_async_context(followed_callers(settings, control_plane))
         await stack.enter_async_context(listening_for_changes(settings, callers.follow))
         limits = await stack.enter_async_context(followed_limits(settings, control_plane))
+        who = tokens(settings, callers)
+        control = await stack.enter_async_context(opened_control(settings, control_plane, who))
         stores = Stores.over(clickhouse, control_plane.usage)
         app = create_query_app(
             stores,
-            tokens(settings, callers),
+            who,
             health=health,
             admission=Admission(limits),
+            control=control,
             addresses=client_addresses(settings),
         )
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])

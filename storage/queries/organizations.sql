@@ -29,6 +29,13 @@ SET name = coalesce($2, name), retention_days = coalesce($3, retention_days), se
 WHERE id = $1
 RETURNING id, name, retention_days, created_at, settings;
 
+-- name: change
+-- The same, with sections of the settings: $4 to put in, $5 to take out.
+UPDATE organizations
+SET name = coalesce($2, name), retention_days = coalesce($3, retention_days), settings = (settings || $4::jsonb) - $5::text[]
+WHERE id = $1
+RETURNING id, name, retention_days, created_at, settings;
+
 -- name: delete
 DELETE FROM organizations
 WHERE id = $1

@@ -14,11 +14,14 @@ WITH surplus AS (
     )
 )
 INSERT INTO sessions (organization_id, user_id, family_hash, token_hash, expires_at)
-VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))
+SELECT $1, id, $3, $4, now() + make_interval(secs => $5)
+FROM users
+WHERE id = $2 AND password_hash IS NOT DISTINCT FROM $7 AND NOT disabled
 RETURNING id;
 
 -- name: find
-SELECT s.id, s.organization_id, s.user_id, s.token_hash, s.spent_hash, s.rotated_at, s.expires_at, m.role, u.email
+SELECT s.id, s.organization_id, s.user_id, s.token_hash, s.spent_hash, m.role, u.email,
+    extract(epoch FROM now() - s.rotated_at) AS rotated_s_ago
 FROM sessions s
 JOIN memberships m ON m.organization_id = s.organization_id AND m.user_id = s.user_id
 JOIN users u ON u.id = s.user_id

@@ -76,6 +76,7 @@ class Login:
             family_hash=hashlib.sha256(uuid.uuid4().bytes).digest(),
             token_hash=b"t" * 32,
             lifetime_s=60,
+            password_hash=None,
         )
         issued = self.tokens.issue(self.scope, role=role, subject=self.user.id, lifetime_s=60, session_id=self.session)
         self.header = f"Bearer {issued}"

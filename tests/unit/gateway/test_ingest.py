@@ -215,7 +215,8 @@ def test_every_refusal_is_published_with_its_status_and_an_example() -> None:
     }
     # What only other routes answer.
     assert set(STATUS_OF_CODE) - set(PUBLISHED_CODES) == {
-        "bad_token", "not_found", "method_not_allowed", "not_configured", "bad_master_key",
+        "bad_token", "not_found", "method_not_allowed", "not_configured", "bad_master_key", "bad_login",
+        "choose_organization",
     }  # fmt: skip
     document = {"components": {"schemas": ANSWER_SCHEMAS}}
     for answer in ANSWERS.values():
