@@ -112,6 +112,9 @@ class Settings(BaseSettings):
         True, description="prepared statements are kept; `false` for metrics behind pgbouncer in transaction mode"
     )
     series_max: int = Field(100_000, ge=1, le=2_000_000_000, description="series that an organization may have")
+    metrics_cache_bytes: int = Field(
+        256 << 20, ge=0, description="samples that a process that answers queries keeps in memory; 0 keeps none"
+    )
     retention: Literal["on", "off"] = Field("on", description="`off` switches deletion by age off, for tests")
 
     # Secrets.

@@ -12,6 +12,9 @@ from query.control.app import Control, control_router
 from query.layer import QueryLayer
 from query.limits import Limits
 from query.logs import logs_router
+from query.metrics import metrics_router
+from query.prometheus.api import prometheus_router
+from query.promql_queries import PromqlQueries
 from query.rum import rum_router
 from query.service_map import service_map_router
 from query.services import services_router
@@ -22,9 +25,12 @@ from query.usage import usage_router
 from storage.clickhouse import ClickHouse
 from storage.hourly import HourlyStore
 from storage.logs import LogStore
+from storage.metric_reader import MetricReader
 from storage.rum import RumStore
+from storage.sample_reader import CACHE_BYTES, SampleReader
 from storage.span_statistics import SpanStatistics
 from storage.spans import SpanStore
+from storage.timescale import Timescale
 from storage.usage import Usage
 from web.bounded_http import serve_bounded
 from web.client_address import ClientAddresses
@@ -42,10 +48,14 @@ class Stores:
     hourly: HourlyStore
     span_statistics: SpanStatistics
     usage: Usage
+    metrics: MetricReader
+    samples: SampleReader
 
     @classmethod
-    def over(cls, clickhouse: ClickHouse, usage: Usage) -> Self:
-        """All of them; the records are in one ClickHouse."""
+    def over(
+        cls, clickhouse: ClickHouse, usage: Usage, timescale: Timescale, *, metrics_cache_bytes: int = CACHE_BYTES
+    ) -> Self:
+        """All of them; the records are in one ClickHouse, and `metrics_cache_bytes` of samples stay in memory."""
         return cls(
             LogStore(clickhouse),
             SpanStore(clickhouse),
@@ -53,6 +63,8 @@ class Stores:
             HourlyStore(clickhouse),
             SpanStatistics(clickhouse),
             usage,
+            MetricReader(timescale),
+            SampleReader(timescale.pool, cache_bytes=metrics_cache_bytes),
         )
 
 
@@ -65,6 +77,9 @@ def query_router(stores: Stores, tokens: Tokens) -> APIRouter:
     router.include_router(services_router(stores.hourly, stores.span_statistics, tokens))
     router.include_router(service_map_router(stores.span_statistics, tokens))
     router.include_router(rum_router(stores.rum, tokens))
+    queries = PromqlQueries(stores.metrics, stores.samples)
+    router.include_router(metrics_router(queries, tokens))
+    router.include_router(prometheus_router(queries, tokens))
     router.include_router(usage_router(stores.usage, tokens))
     return router
 

@@ -16,8 +16,8 @@ from starlette_compress import CompressMiddleware, add_compress_type
 from query.admission import Admission, Turn
 from web.disconnects import while_connected
 
-QUESTIONS: Final = "/query"
-"""Under this path nothing is changed, so the work for a client who left can be ended wherever it is."""
+QUESTIONS: Final = ("/query", "/api/v1")
+"""Under these paths nothing is changed, so the work for a client who left can be ended wherever it is."""
 
 _TURN: Final = "aegis.turn"
 _SMALL: Final = 1024

@@ -36,6 +36,9 @@ from topics.errors import Refused, TooExpensive
 SAMPLES_MAX = 5_000_000
 """Samples that one call of `read_samples` gives: they take some 60 bytes each while they are sorted."""
 
+LABELS_MAX = 100_000
+"""Names of labels, or values of one, that one answer lists."""
+
 _SQL = load_queries("metrics.sql")
 _MINUTE_US = 60_000_000
 _DAY_US = 24 * 60 * _MINUTE_US
@@ -176,10 +179,40 @@ class MetricReader:
                     found.append((row["series_id"], LatestSample(labels_of, as_us(row["ts"]), row["value"])))
         return [sample for _, sample in sorted(found, key=lambda pair: pair[0])]
 
-    async def catalog(self, scope: OrgScope, *, after: str = "", limit: int = 1000) -> list[KnownMetric]:
-        """The organization's metrics in order of name, those behind the name `after`."""
-        rows = await self._fetch(_SQL["list_metrics"], scope.org_id, after, limit)
+    async def catalog(
+        self, scope: OrgScope, *, after: str = "", prefix: str = "", limit: int = 1000
+    ) -> list[KnownMetric]:
+        """The organization's metrics in order of name, those behind the name `after` that begin with `prefix`."""
+        rows = await self._fetch(_SQL["list_metrics"], scope.org_id, after, limit, prefix)
         return [KnownMetric(row["name"], row["type"], row["unit"], row["series"]) for row in rows]
+
+    async def metadata(self, scope: OrgScope, metric: str | None = None, limit: int | None = None) -> list[KnownMetric]:
+        """What senders say of a metric, or of all of whom they say something, in order of name; series are not counted."""
+        rows = await self._fetch(_SQL["describe_known_metrics"], scope.org_id, metric, limit)
+        return [KnownMetric(row["name"], row["type"], row["unit"], row["series"]) for row in rows]
+
+    async def label_names(self, scope: OrgScope) -> list[str]:
+        """The names of all labels, sorted, the metric's name `__name__` among them. Raises `TooExpensive` past LABELS_MAX."""
+        rows = await self._fetch(_SQL["list_label_names"], scope.org_id, LABELS_MAX + 1)
+        if len(rows) > LABELS_MAX:
+            raise TooExpensive(f"{LABELS_MAX} names of labels", "an organization with more")
+        names = {row[0] for row in rows}
+        return sorted(names | {NAME} if names or await self.catalog(scope, limit=1) else names)
+
+    async def label_values(self, scope: OrgScope, label: str) -> list[str]:
+        """All values of a label, sorted. Raises `TooExpensive` past LABELS_MAX."""
+        rows = await self._fetch(_SQL["list_label_values"], scope.org_id, label, LABELS_MAX + 1)
+        if len(rows) > LABELS_MAX:
+            raise TooExpensive(f"{LABELS_MAX} values", "a label of more")
+        return sorted(row[0] for row in rows)
+
+    async def active_of(self, scope: OrgScope, series_ids: Sequence[int], start_us: int, end_us: int) -> set[int]:
+        """Which of the series have a sample with `start_us` <= ts < `end_us`."""
+        check_range(start_us, end_us)
+        rows = await self._fetch(
+            _SQL["find_active_of"], scope.org_id, list(series_ids), as_time(start_us), as_time(end_us)
+        )
+        return {row[0] for row in rows}
 
     async def active_series(self, scope: OrgScope, start_us: int, end_us: int) -> int:
         """How many series have a sample with `start_us` <= ts < `end_us`."""

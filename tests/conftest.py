@@ -5,6 +5,7 @@ pytest_plugins = (
     "view_checks",
     "numbered_records",
     "asked_queries",
+    "asked_metrics",
     "webhook_receiver",
     "control_api",
 )

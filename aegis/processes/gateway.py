@@ -20,7 +20,7 @@ from aegis.access import (
     tokens,
 )
 from aegis.settings import Settings
-from aegis.wiring import declare_all_topics_in_time, opened_clickhouse
+from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_timescale
 from gateway.app import GatewayApp
 from gateway.ingest import Ingest, IngestLimits
 from gateway.keys import KeyDirectory, load_ingest_keys
@@ -77,11 +77,13 @@ async def run_gateway(settings: Settings, *, with_query: bool, listener: int | N
             limits = await stack.enter_async_context(followed_limits(settings, control_plane))
             callers = await stack.enter_async_context(followed_callers(settings, control_plane))
             heard.append(callers.follow)
-            stores = Stores.over(clickhouse, control_plane.usage)
+            timescale = await stack.enter_async_context(opened_timescale(settings))
+            cache_bytes = settings.metrics_cache_bytes
+            stores = Stores.over(clickhouse, control_plane.usage, timescale, metrics_cache_bytes=cache_bytes)
             who = tokens(settings, callers)
             control = await stack.enter_async_context(opened_control(settings, control_plane, who))
             add_queries(app, stores, who, admission=Admission(limits), control=control)
-            checks["clickhouse"] = clickhouse.ping
+            checks |= {"clickhouse": clickhouse.ping, "timescale": stores.metrics.ping}
         health = Health("gateway", checks, required=frozenset({"redis"}))
         app.include_router(health_router(health))
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])

@@ -16,7 +16,7 @@ from aegis.access import (
     tokens,
 )
 from aegis.settings import Settings
-from aegis.wiring import opened_clickhouse
+from aegis.wiring import opened_clickhouse, opened_timescale
 from query.admission import Admission
 from query.app import Stores, create_query_app
 from web.health import Health
@@ -32,19 +32,21 @@ async def run_query(settings: Settings) -> None:
         stack.callback(sock.close)
         stop = stop_on_signals()
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
+        timescale = await stack.enter_async_context(opened_timescale(settings))
         # The master key is needed to make API keys, and for nothing else here.
         control_plane = await stack.enter_async_context(
             opened_control_plane(settings, with_secrets=settings.master_key is not None)
         )
-        # Without the control plane everything but usage is answered.
-        checks = {"clickhouse": clickhouse.ping, "postgres": control_plane.ping}
+        cache_bytes = settings.metrics_cache_bytes
+        stores = Stores.over(clickhouse, control_plane.usage, timescale, metrics_cache_bytes=cache_bytes)
+        # Without the control plane everything but usage is answered, without TimescaleDB everything but metrics.
+        checks = {"clickhouse": clickhouse.ping, "timescale": stores.metrics.ping, "postgres": control_plane.ping}
         health = Health("query", checks, required=frozenset({"clickhouse"}))
         callers = await stack.enter_async_context(followed_callers(settings, control_plane))
         await stack.enter_async_context(listening_for_changes(settings, callers.follow))
         limits = await stack.enter_async_context(followed_limits(settings, control_plane))
         who = tokens(settings, callers)
         control = await stack.enter_async_context(opened_control(settings, control_plane, who))
-        stores = Stores.over(clickhouse, control_plane.usage)
         app = create_query_app(
             stores,
             who,

@@ -134,10 +134,45 @@ GROUP BY hour;
 SELECT s.name, coalesce(n.type, '') AS type, coalesce(n.unit, '') AS unit, count(*) AS series
 FROM series s
 LEFT JOIN metric_names n ON n.org_id = s.org_id AND n.name = s.name
-WHERE s.org_id = $1 AND s.name > $2
+WHERE s.org_id = $1 AND s.name > $2 AND starts_with(s.name, $4)
 GROUP BY s.name, n.type, n.unit
 ORDER BY s.name
 LIMIT $3;
+
+-- name: describe_known_metrics
+-- Of the metric $2, or of all.
+SELECT name, type, unit, 0 AS series
+FROM metric_names
+WHERE org_id = $1 AND ($2::text IS NULL OR name = $2)
+ORDER BY name
+LIMIT $3;
+
+-- name: list_label_names
+SELECT DISTINCT label
+FROM series, jsonb_object_keys(labels) AS label
+WHERE org_id = $1
+LIMIT $2;
+
+-- name: list_label_values
+SELECT DISTINCT CASE $2 WHEN '__name__' THEN name ELSE labels ->> $2 END
+FROM series
+WHERE org_id = $1 AND ($2 = '__name__' OR labels ? $2)
+LIMIT $3;
+
+-- name: find_active_of
+SELECT s.id
+FROM series s
+WHERE s.org_id = $1
+    AND s.id = ANY ($2::integer[])
+    AND EXISTS (
+        SELECT
+        FROM metrics m
+        WHERE m.series_id = s.id
+            AND date_bin('10 minutes', m.ts, '2000-01-01 00:00:00+00')
+                BETWEEN date_bin('10 minutes', $3, '2000-01-01 00:00:00+00') AND $4
+            AND m.ts >= $3
+            AND m.ts < $4
+    );
 
 -- name: count_active_series
 SELECT count(*)

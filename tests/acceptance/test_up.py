@@ -47,7 +47,12 @@ def test_health_and_metrics_on_every_process(instance: Any) -> None:
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         assert re.search(r"^# TYPE aegis_\w+ ", metrics, re.MULTILINE)
         assert "process_cpu_seconds_total" in metrics
-    assert set(httpx.get(f"{instance.url}/health").json()["dependencies"]) == {"redis", "postgres", "clickhouse"}
+    assert set(httpx.get(f"{instance.url}/health").json()["dependencies"]) == {
+        "redis",
+        "postgres",
+        "clickhouse",
+        "timescale",
+    }
     assert httpx.get(f"{instance.url}/ready").status_code == 200
 
 
@@ -153,7 +158,7 @@ def test_the_query_api_runs_on_its_own(instance: Any) -> None:
         assert (health["process"], health["status"], set(health["dependencies"])) == (
             "query",
             "ok",
-            {"clickhouse", "postgres"},
+            {"clickhouse", "postgres", "timescale"},
         )
         assert "process_cpu_seconds_total" in httpx.get(f"{url}/metrics").text
         token = {"authorization": f"Bearer {instance.facts['token']}"}

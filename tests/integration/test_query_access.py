@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from asked_metrics import keep_samples
 from asked_queries import DAY, NOON, SECRET, TRACE, Asked, keep_a_trace, keep_usage, span
 
 from query.app import Stores, create_query_app
@@ -15,6 +16,7 @@ from query.tokens import PERMISSIONS, Role, Tokens
 from storage.clickhouse import ClickHouse, ClickHouseAddress
 from storage.control_plane import ControlPlane
 from storage.scope import OrgScope
+from storage.timescale import Timescale, TimescaleAddress
 from web.health import Health
 
 ROUTES: dict[str, tuple[str, str, str]] = {
@@ -25,13 +27,23 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "service map": ("GET", "/query/service-map", "traces:read"),
     "rum": ("POST", "/query/rum/search", "rum:read"),
     "usage": ("GET", "/query/usage", "usage:read"),
+    "metrics": ("POST", "/query/metrics", "metrics:read"),
+    "metric catalog": ("GET", "/query/metrics/catalog", "metrics:read"),
+    "metric labels": ("GET", "/query/metrics/labels", "metrics:read"),
+    "label values": ("GET", "/query/metrics/labels/service", "metrics:read"),
+    "active series": ("GET", "/query/metrics/active", "metrics:read"),
 }
+QUESTIONS: dict[str, dict[str, str]] = {"metrics": {"query": "requests_total", "step": "5m"}}
+"""What a question has besides its day."""
+
+
+SAMPLES = [("requests_total", {"service": "api"}, NOON / 1e9 + at, float(at)) for at in range(0, 600, 15)]
 
 
 async def ask(asked: Asked, route: str, headers: dict[str, str]) -> httpx.Response:
     method, path, _ = ROUTES[route]
     if method == "POST":
-        return await asked.http.post(path, json=DAY, headers=headers)
+        return await asked.http.post(path, json=DAY | QUESTIONS.get(route, {}), headers=headers)
     return await asked.http.get(path, params={} if route == "trace" else DAY, headers=headers)
 
 
@@ -40,6 +52,7 @@ async def test_another_organization_sees_nothing(asked: Asked, route: str) -> No
     await keep_a_trace(asked)
     await asked.keep("rum", {"type": "action"})
     await keep_usage(asked)
+    await keep_samples(asked.timescale, asked.ours, SAMPLES)
     mine = await ask(asked, route, asked.token())
     foreign = await ask(asked, route, asked.token(asked.theirs, "owner"))
     empty = {
@@ -50,6 +63,11 @@ async def test_another_organization_sees_nothing(asked: Asked, route: str) -> No
         "service map": {"nodes": []},
         "rum": {"events": []},
         "usage": {"days": []},
+        "metrics": {"series": []},
+        "metric catalog": {"metrics": []},
+        "metric labels": {"labels": []},
+        "label values": {"values": []},
+        "active series": {"active_series": 0},
     }[route]
     assert mine.status_code == 200
     if empty is None:
@@ -57,7 +75,7 @@ async def test_another_organization_sees_nothing(asked: Asked, route: str) -> No
         assert foreign.json() == (await asked.get(f"/query/traces/{TRACE}", OrgScope(str(uuid.uuid4())))).json()
         return
     (noun,) = empty
-    assert len(mine.json()[noun]) > 0
+    assert mine.json()[noun] not in ([], 0)
     assert foreign.json().items() >= empty.items()
     if route == "usage":
         assert set(foreign.json()["month"]["to_date"].values()) == {0}
@@ -174,32 +192,42 @@ async def test_a_wrong_range_names_its_field(asked: Asked, path: str) -> None:
 
 
 async def test_a_store_that_is_away_is_503(store_control_plane: ControlPlane) -> None:
+    timescale = await Timescale.open(TimescaleAddress("127.0.0.1", 9, "x", "x"), connect_timeout_s=1.0)
     async with ClickHouse(ClickHouseAddress("127.0.0.1", 9, database="x")) as away:
-        app = create_query_app(Stores.over(away, store_control_plane.usage), Tokens(SECRET), health=Health("query", {}))
+        stores = Stores.over(away, store_control_plane.usage, timescale)
+        app = create_query_app(stores, Tokens(SECRET), health=Health("query", {}))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query") as http:
             token = Tokens(SECRET).issue(OrgScope(str(uuid.uuid4())), role="viewer", subject="t", lifetime_s=60)
             headers = {"authorization": f"Bearer {token}"}
-            for method, path, _ in ROUTES.values():
-                body = {"json": DAY} if method == "POST" else {"params": DAY if "traces" not in path else {}}
+            for name, (method, path, _) in ROUTES.items():
+                body = (
+                    {"json": DAY | QUESTIONS.get(name, {})}
+                    if method == "POST"
+                    else {"params": DAY if "traces" not in path else {}}
+                )
                 response = await http.request(method, path, headers=headers, **body)  # type: ignore[arg-type]  # a body of keywords
                 # Usage is the control plane's, which is there.
                 assert response.status_code == (200 if path == "/query/usage" else 503), path
                 assert ("retry-after" in response.headers) == (response.status_code == 503)
+    await timescale.close()
 
 
 async def test_the_published_document_shows_every_route_with_an_example_that_is_true(asked: Asked) -> None:
     await keep_a_trace(asked)
     await asked.keep("rum", {"type": "action"})
     await keep_usage(asked)
+    await keep_samples(asked.timescale, asked.ours, SAMPLES)
     document = (await asked.http.get("/openapi.json")).json()
     for name, (method, path, _) in ROUTES.items():
         operation = document["paths"][
-            path.replace(TRACE, "{trace_id}").replace("services/api/", "services/{service}/")
+            path.replace(TRACE, "{trace_id}")
+            .replace("services/api/", "services/{service}/")
+            .replace("labels/service", "labels/{label}")
         ][method.lower()]
         assert {"200", "401", "403", "422", "503"} <= set(operation["responses"])
         example = operation["responses"]["200"]["content"]["application/json"]["example"]
         parameters = DAY | {"step": "1h"} if name in ("services", "operations") else {} if name == "trace" else DAY
-        ways = {"json": DAY} if method == "POST" else {"params": parameters}
+        ways = {"json": DAY | QUESTIONS.get(name, {})} if method == "POST" else {"params": parameters}
         answer = (await asked.http.request(method, path, headers=asked.token(), **ways)).json()  # type: ignore[arg-type]  # as above
         assert keys_of(example) == keys_of(answer), name
         if method == "POST":
@@ -212,7 +240,7 @@ async def test_the_published_document_shows_every_route_with_an_example_that_is_
 
 def keys_of(answer: Any) -> Any:
     """The fields of an answer, and of the last item of its lists; not of what senders and rules name."""
-    free = {"attributes", "client", "scrubbed", "logs", "links", "error", "projected"}
+    free = {"attributes", "client", "scrubbed", "logs", "links", "error", "projected", "labels"}
     if isinstance(answer, dict):
         return {name: None if name in free else keys_of(value) for name, value in answer.items()}
     if isinstance(answer, list) and answer and isinstance(answer[-1], dict):

@@ -22,6 +22,7 @@ from storage.logs import LOG_COLUMNS
 from storage.rum import RUM_COLUMNS
 from storage.scope import OrgScope
 from storage.spans import SPAN_COLUMNS
+from storage.timescale import Timescale, TimescaleAddress
 from storage.usage import UsageDay
 from web.health import Health
 
@@ -86,6 +87,7 @@ class Asked:
     theirs: OrgScope
     control_plane: ControlPlane
     admission: Admission
+    timescale: Timescale
 
     async def limit(self, scope: OrgScope | None = None, **by_role: dict[str, int]) -> None:
         """Give an organization limits of its own, by default ours."""
@@ -109,15 +111,20 @@ class Asked:
 
 @pytest.fixture
 async def asked(
-    store_clickhouse: ClickHouse, store_control_plane: ControlPlane, store_block: Callable[..., bytes]
+    store_clickhouse: ClickHouse,
+    store_control_plane: ControlPlane,
+    store_plain_metrics_address: TimescaleAddress,
+    store_block: Callable[..., bytes],
 ) -> AsyncIterator[Asked]:
     ours = (await store_control_plane.organizations.create("ours")).scope
     theirs = (await store_control_plane.organizations.create("theirs")).scope
-    stores = Stores.over(store_clickhouse, store_control_plane.usage)
+    timescale = await Timescale.open(store_plain_metrics_address)
+    stores = Stores.over(store_clickhouse, store_control_plane.usage, timescale)
     admission = Admission(Limits(load=store_control_plane.organizations.query_limits))
     app = create_query_app(stores, Tokens(SECRET), health=Health("query", {}), admission=admission)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query") as http:
-        yield Asked(http, stores, store_block, ours, theirs, store_control_plane, admission)
+        yield Asked(http, stores, store_block, ours, theirs, store_control_plane, admission, timescale)
+    await timescale.close()
 
 
 def span(span_id: str, parent: str = "", **changes: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from storage.control_plane import ControlPlane
 from storage.migrations import migrate
 from storage.organizations import Organization
 from storage.sealing import Sealer
+from storage.timescale import Timescale, TimescaleAddress
 from storage.users import User
 from web.health import Health
 
@@ -117,8 +118,9 @@ async def control_api(control_dsn: str) -> AsyncIterator[ControlApi]:
         passwords = Passwords(CHEAP)
         failures = FailedLogins(lambda: clock[0])
         sign_in = SignIn(plane, tokens, passwords, access_token_s=900, refresh_token_s=86400, failures=failures)
+        timescale = await Timescale.open(TimescaleAddress("127.0.0.1", 9, "x", "x"))
         app = create_query_app(
-            Stores.over(away, plane.usage),
+            Stores.over(away, plane.usage, timescale),
             tokens,
             health=Health("query", {}),
             control=Control(plane, passwords, sign_in),
@@ -127,5 +129,6 @@ async def control_api(control_dsn: str) -> AsyncIterator[ControlApi]:
             transport=httpx.ASGITransport(app, client=("203.0.113.9", 4711)), base_url="http://query"
         ) as http:
             yield ControlApi(http, plane, tokens, callers, passwords, sign_in, control_dsn, ours, theirs, clock)
+        await timescale.close()
         await callers.close()
         passwords.close()
