@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from channels.destinations import parse_networks
 from storage.query_settings import QuerySettings, read_query_settings
 from topics.errors import Refused
 
@@ -217,6 +218,33 @@ class Settings(BaseSettings):
         64 << 20, ge=1 << 20, le=1 << 30, description="bytes of one ClickHouse block, as columns in memory"
     )
     block_age_s: float = Field(0.5, ge=0.01, le=30.0, description="longest that a row waits for its block to fill")
+
+    # Notifications.
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s]+)?$",
+        description="where people reach this installation: links of notifications begin with it",
+    )
+    channel_networks: str = Field(
+        "",
+        description="networks, by commas, that webhooks may lead into although they are not public",
+    )
+    smtp_host: str | None = Field(None, description="mail server of e-mail channels; without it none is sent")
+    smtp_port: int = Field(587, ge=1, le=65535, description="its port")
+    smtp_tls: Literal["tls", "starttls", "none"] = Field(
+        "starttls", description="`tls` from the first byte on, `starttls`, or `none`"
+    )
+    smtp_user: str = Field("", description="login at the mail server, empty for none")
+    smtp_password: SecretStr = Field(SecretStr(""), description="its password")
+    smtp_from: str = Field(
+        "Aegis <aegis@localhost>", min_length=3, max_length=254, pattern=_NAMES, description="sender of e-mails"
+    )
+
+    @field_validator("channel_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
     @field_validator("master_key")
     @classmethod

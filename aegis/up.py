@@ -104,6 +104,9 @@ async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple
         "worker_port": free_port(settings.worker_port, settings.host),
         "gateway_own_port": _own_port(settings),
         "jwt_secret": settings.jwt_secret or _made_secret(data_dir / "jwt.secret"),
+        "public_url": settings.public_url or f"http://{reachable(settings.host)}:{port}",
+        # For development: receivers run on this machine.
+        "channel_networks": settings.channel_networks or "127.0.0.0/8,::1/128",
         "master_key": settings.master_key or _made_secret(data_dir / "master.key"),
     }
     instance = settings.model_copy(update=facts)

@@ -5,6 +5,7 @@ normalize    logs.raw    -> normalize_logs    -> logs       -> store_logs     ->
              traces.raw  -> normalize_traces  -> traces     -> store_spans    -> ClickHouse
              rum.raw     -> normalize_rum     -> rum        -> store_rum      -> ClickHouse
 watch        usage       -> count_usage       -> a table    -> usage_daily (each normalize agent counts what it has in hand)
+notify       alerts      -> record_alerts     -> alerts and the outbox, which send_notifications sends
 
 The store agents share a group, and a stopped database stops only the topics that go there: offsets, bounds of what is held and
 block writers are a topic partition's own.
@@ -26,6 +27,7 @@ from agents.normalize_metrics import normalize_metrics
 from agents.normalize_rum import normalize_rum
 from agents.normalize_traces import normalize_traces
 from agents.raw_batches import usage_of, without_encoding
+from agents.record_alerts import Record, RecordAlerts
 from agents.refused_records import normalize_apart
 from agents.scrubbers import Scrubbers, count_scrubbed
 from agents.store_blocks import StoreBlocks
@@ -35,11 +37,13 @@ from topics import metric_columns, usage_counts
 from topics.faust_app import EmbeddedApp, TransportConfig, create_app
 from topics.log_columns import LOG_MESSAGES
 from topics.names import (
+    ALERTS,
     LOGS,
     LOGS_RAW,
     METRICS,
     METRICS_RAW,
     NORMALIZE_GROUP,
+    NOTIFY_GROUP,
     READERS,
     RUM,
     RUM_RAW,
@@ -53,7 +57,7 @@ from topics.raw import Headers, RawBatch
 from topics.rum_columns import RUM_MESSAGES
 from topics.span_columns import SPAN_MESSAGES
 
-DUTIES: Final = ("normalize", "store", "watch")
+DUTIES: Final = ("normalize", "store", "watch", "notify")
 
 Crash = Callable[[BaseException], None]
 
@@ -172,6 +176,21 @@ def create_watch_app(config: TransportConfig, *, flush_usage: Flush, crash: Cras
     app.agent(app.topic(USAGE), name="count_usage")(agent)
     app.streams.after_assign.append(usage.assigned)
     app.task(usage.keep_flushing)
+    return app
+
+
+def create_notify_app(
+    config: TransportConfig, *, record: Record, recorded: Callable[[], None], public_url: str, crash: Crash
+) -> EmbeddedApp:
+    """Transitions -> alerts and who is told of them; `recorded` is called when something new may wait in the outbox."""
+    app = create_app(NOTIFY_GROUP, config)
+    delivery = Delivery("record_alerts", produce=_producer(app), crash=crash)
+    recorder = RecordAlerts(record, delivery, recorded=recorded, public_url=public_url)
+
+    async def agent(stream: Any) -> None:
+        await recorder.run(stream)
+
+    app.agent(app.topic(ALERTS), name="record_alerts")(agent)
     return app
 
 

@@ -8,4 +8,5 @@ pytest_plugins = (
     "asked_metrics",
     "webhook_receiver",
     "control_api",
+    "recorded_alerts",
 )

@@ -11,13 +11,15 @@ from typing import Any
 from fastapi import FastAPI
 
 from aegis.access import listening_for_changes, opened_control_plane, sealer
+from aegis.notifying import opened_senders
 from aegis.processes.dead_letter_bound import keep_dead_letters_bounded
 from aegis.processes.worker_metrics import registered
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_metrics
-from agents.app import Stores, create_normalize_app, create_store_app, create_watch_app, learn_topics
+from agents.app import Stores, create_normalize_app, create_notify_app, create_store_app, create_watch_app, learn_topics
 from agents.blocks import BlockBounds
 from agents.scrubbers import Scrubbers
+from agents.send_notifications import SendNotifications
 from enrichment.attributes import Enrichment
 from enrichment.locations import Locations
 from enrichment.user_agents import UserAgents
@@ -48,18 +50,27 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
 
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
         metrics = await stack.enter_async_context(opened_metrics(settings))
-        control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=False))
+        control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets="notify" in duties))
         await declare_all_topics_in_time(settings, stop)
         stores = Stores(
             logs=LogStore(clickhouse), spans=SpanStore(clickhouse), rum=RumStore(clickhouse), metrics=metrics
         )
         scrubbers = await stack.enter_async_context(_scrubbers(settings, control_plane, duties))
         apps = _create_apps(settings, duties, stores, control_plane, scrubbers, crash)
+        if "notify" in duties:
+            sender = await stack.enter_async_context(_sending(settings, control_plane, crash))
+            apps["notify"] = create_notify_app(
+                _transport(settings),
+                record=control_plane.notifications.record,
+                recorded=sender.wake,
+                public_url=settings.public_url,
+                crash=crash,
+            )
         stack.enter_context(registered(apps))
         checks: dict[str, Any] = {}
         if "store" in duties:
             checks |= {"clickhouse": clickhouse.ping, "timescale": metrics.ping}
-        if "watch" in duties:
+        if {"watch", "notify"} & set(duties):
             checks["postgres"] = control_plane.ping
         web = _worker_app(apps, checks)
         serving = asyncio.create_task(serve(web, sock, stop=stop))
@@ -94,6 +105,36 @@ async def _scrubbers(
         yield scrubbers
 
 
+@asynccontextmanager
+async def _sending(settings: Settings, control_plane: ControlPlane, crash: Any) -> AsyncIterator[SendNotifications]:
+    """What sends notifications, whether the transport is there or not."""
+    async with opened_senders(settings) as senders:
+        sender = SendNotifications(control_plane.outbox, control_plane.notifications, senders)
+
+        async def run() -> None:
+            try:
+                await sender.run()
+            except Exception as exc:
+                crash(exc)
+
+        running = asyncio.create_task(run())
+        try:
+            yield sender
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+def _transport(settings: Settings) -> TransportConfig:
+    return TransportConfig(
+        url=settings.transport_url,
+        data_dir=settings.data_dir / "faust",
+        partitions=settings.partitions,
+        lease_s=settings.lease_s,
+        commit_interval_s=settings.commit_interval_s,
+    )
+
+
 def _create_apps(
     settings: Settings,
     duties: Sequence[str],
@@ -102,13 +143,7 @@ def _create_apps(
     scrubbers: Scrubbers | None,
     crash: Any,
 ) -> dict[str, EmbeddedApp]:
-    config = TransportConfig(
-        url=settings.transport_url,
-        data_dir=settings.data_dir / "faust",
-        partitions=settings.partitions,
-        lease_s=settings.lease_s,
-        commit_interval_s=settings.commit_interval_s,
-    )
+    config = _transport(settings)
     bounds = BlockBounds(settings.block_rows_max, settings.block_bytes_max, age_s=settings.block_age_s)
     apps: dict[str, EmbeddedApp] = {}
     if scrubbers is not None:
