@@ -6,17 +6,17 @@ Apart from aegis/wiring.py, because most commands need only this, and importing 
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from aegis.settings import Settings
 from query.callers import Callers
-from query.control.app import Control, keep_trimmed
-from query.control.passwords import Passwords
-from query.control.sign_in import SignIn
 from query.limits import Limits
 from query.signing import key_files
 from query.tokens import Tokens
+from storage.actor import Actor
 from storage.changes import Change, ChangeListener
 from storage.control_plane import ControlPlane
 from storage.sealing import Sealer
@@ -68,37 +68,25 @@ async def followed_callers(settings: Settings, control_plane: ControlPlane) -> A
         await callers.close()
 
 
-@asynccontextmanager
-async def opened_control(settings: Settings, control_plane: ControlPlane, tokens: Tokens) -> AsyncIterator[Control]:
-    """The control API's parts; its tables are kept within their bounds meanwhile."""
-    passwords = Passwords()
-    sign_in = SignIn(
-        control_plane,
-        tokens,
-        passwords,
-        access_token_s=settings.access_token_s,
-        refresh_token_s=settings.refresh_token_s,
-    )
-    bounds = {"audit_days": settings.audit_days, "audit_rows_max": settings.audit_rows_max}
-    trimming = asyncio.create_task(keep_trimmed(control_plane, **bounds)) if settings.retention == "on" else None
+def command_line() -> Actor:
+    """Who changes something with a command: the account that runs it."""
     try:
-        yield Control(control_plane, passwords, sign_in)
-    finally:
-        if trimming is not None:
-            trimming.cancel()
-            with suppress(asyncio.CancelledError):
-                await trimming
-        passwords.close()
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    return Actor("command", name, name)
 
 
 @asynccontextmanager
-async def opened_control_plane(settings: Settings, *, with_secrets: bool) -> AsyncIterator[ControlPlane]:
-    """The control plane; `with_secrets` when keys are to be made or checked."""
+async def opened_control_plane(
+    settings: Settings, *, with_secrets: bool, actor: Actor | None = None
+) -> AsyncIterator[ControlPlane]:
+    """The control plane; `with_secrets` when keys are to be made or checked, `actor` when all its changes are somebody's."""
     opener = sealer(settings) if with_secrets else None
     async with await ControlPlane.open(
         settings.database_url.get_secret_value(), opener, statement_cache_size=settings.statement_cache_size
     ) as control_plane:
-        yield control_plane
+        yield control_plane if actor is None else control_plane.acting(actor)
 
 
 @asynccontextmanager

@@ -19,11 +19,14 @@ import httpx
 from aegis.access import opened_control_plane
 from aegis.settings import INSTANCE_FILE, Settings, load_settings
 from aegis.supervision.status import read_pool_statuses, read_status
+from query.control.passwords import Passwords
+from storage.scope import OrgScope
 from topics.errors import Refused, Unavailable
 from topics.redis_streams.wire import ReplyError, Wire
 from web.serving import reachable
 
 DEVELOPMENT = "development"
+DEVELOPMENT_EMAIL = "owner@development.localhost"
 CHECK_TIMEOUT_S = 3.0
 
 
@@ -34,6 +37,14 @@ class Development:
     org_id: str
     org_key: str
     secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class DevelopmentOwner:
+    """Its owner, to log in as; no password when it was changed since."""
+
+    email: str
+    password: str | None
 
 
 def write_instance_file(data_dir: Path, settings: Mapping[str, str]) -> None:
@@ -73,6 +84,23 @@ async def development_credentials(settings: Settings) -> Development:
                     )
         made = await control_plane.api_keys.create(organization.scope, name=DEVELOPMENT)
         return Development(organization.id, made.key.prefix, made.secret)
+
+
+async def development_owner(settings: Settings, development: Development, password: str) -> DevelopmentOwner:
+    """The owner of the development organization, made with this password when it is not there."""
+    passwords = Passwords()
+    try:
+        async with opened_control_plane(settings, with_secrets=False) as control_plane:
+            scope = OrgScope(development.org_id)
+            found = await control_plane.users.find_login(DEVELOPMENT_EMAIL)
+            if found is None:
+                hashed = await passwords.hash(password)
+                await control_plane.memberships.add_person(scope, DEVELOPMENT_EMAIL, "owner", password_hash=hashed)
+                return DevelopmentOwner(DEVELOPMENT_EMAIL, password)
+            is_it = await passwords.verify(found.password_hash, password)
+            return DevelopmentOwner(DEVELOPMENT_EMAIL, password if is_it else None)
+    finally:
+        passwords.close()
 
 
 async def read_instance(data_dir: Path) -> dict[str, Any]:

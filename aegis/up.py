@@ -29,7 +29,14 @@ from aegis.embedded.ports import free_port
 from aegis.embedded.postgres import postgres_service
 from aegis.embedded.redis import redis_service
 from aegis.embedded.secrets import load_or_create_secret
-from aegis.instance import Development, development_credentials, remove_instance_file, write_instance_file
+from aegis.instance import (
+    Development,
+    DevelopmentOwner,
+    development_credentials,
+    development_owner,
+    remove_instance_file,
+    write_instance_file,
+)
 from aegis.settings import Settings, as_environment, environment
 from aegis.supervision.lock import lock_data_dir
 from aegis.supervision.spec import Event, ProcessSpec
@@ -65,8 +72,8 @@ async def run_up(settings: Settings, *, port_is_fixed: bool, json: bool) -> None
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)
                 return
-            instance, development = await starting
-            _announce(instance, development, supervisor.pids(), json=json)
+            instance, development, owner = await starting
+            _announce(instance, development, owner, supervisor.pids(), json=json)
             say(
                 f"started in {time.monotonic() - begin:.1f} s; logs are in {data_dir / 'logs'}; Ctrl-C stops everything"
             )
@@ -93,7 +100,9 @@ async def _keep_applying_retention(settings: Settings) -> None:
         await asyncio.sleep(RETENTION_EVERY_S)
 
 
-async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple[Settings, Development]:
+async def _start(
+    supervisor: Supervisor, settings: Settings, port: int
+) -> tuple[Settings, Development, DevelopmentOwner]:
     """Bring everything up; returns the settings as the parts of Aegis see them."""
     data_dir = settings.data_dir.absolute()
     specs, facts = _embedded(settings)
@@ -117,11 +126,14 @@ async def _start(supervisor: Supervisor, settings: Settings, port: int) -> tuple
     if applied:
         say(f"applied {len(applied)} migrations")
     development = await development_credentials(instance)
-    write_instance_file(data_dir, as_environment(facts))
+    password = load_or_create_secret(data_dir / "owner.password", size_bytes=12)
+    owner = await development_owner(instance, development, password)
+    logs_in = {"AEGIS_DEVELOPMENT_EMAIL": owner.email, "AEGIS_DEVELOPMENT_PASSWORD": owner.password or ""}
+    write_instance_file(data_dir, as_environment(facts) | logs_in)
     say("starting gateway, worker")
     services = tuple(spec.name for spec in specs)
     await supervisor.start(_own_processes(instance, environment() | as_environment(facts), after=services))
-    return instance, development
+    return instance, development, owner
 
 
 def _embedded(settings: Settings) -> tuple[list[ProcessSpec], dict[str, Any]]:
@@ -227,13 +239,22 @@ def _say_event(event: Event) -> None:
     say(f"[{_COLOURS[event.what]}]{escape(event.text)}[/]")
 
 
-def _announce(settings: Settings, development: Development, pids: dict[str, int], *, json: bool) -> None:
-    """Print where it is and what to sign with; the last line says that it is ready."""
+def _announce(
+    settings: Settings, development: Development, owner: DevelopmentOwner, pids: dict[str, int], *, json: bool
+) -> None:
+    """Print where it is, what to sign with and who may log in; the last line says that it is ready."""
     url = f"http://{reachable(settings.host)}:{settings.port}"
     scope = OrgScope(development.org_id)
     token = tokens(settings).issue(scope, role="owner", subject="development", lifetime_s=TOKEN_LIFETIME_S)
     if json:
-        facts = {"url": url, **asdict(development), "token": token, "data_dir": str(settings.data_dir), "pids": pids}
+        facts = {
+            "url": url,
+            **asdict(development),
+            **asdict(owner),
+            "token": token,
+            "data_dir": str(settings.data_dir),
+            "pids": pids,
+        }
         print_json(facts)
     else:
         for name, value in (
@@ -243,6 +264,8 @@ def _announce(settings: Settings, development: Development, pids: dict[str, int]
             ("x-org-key", development.org_key),
             ("secret", development.secret),
             ("token", token),
+            ("e-mail", owner.email),
+            ("password", owner.password or "(changed since it was made)"),
         ):
             out.print(f"[dim]{name:>14}[/]  {value}", soft_wrap=True, highlight=False)
     (err if json else out).print(f"[bold green]aegis is ready on {url}[/]", soft_wrap=True, highlight=False)

@@ -10,7 +10,19 @@ import sys
 
 import typer
 
-from aegis.cli import credentials, dead_letters, geoip, operations, privacy, services, stores, topics, trace
+from aegis.cli import (
+    api_tokens,
+    credentials,
+    dead_letters,
+    geoip,
+    operations,
+    privacy,
+    services,
+    stores,
+    topics,
+    trace,
+    users,
+)
 from aegis.cli.console import say_error
 from topics.errors import AegisError, Refused, Unavailable
 
@@ -24,6 +36,8 @@ app = typer.Typer(
 
 services.add_to(app)
 credentials.add_to(app)
+users.add_to(app)
+api_tokens.add_to(app)
 operations.add_to(app)
 topics.add_to(app)
 stores.add_to(app)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from aegis.access import opened_control_plane, tokens
+from aegis.access import command_line, opened_control_plane, tokens
 from aegis.cli.console import DataDir, Json, print_json, print_table, say, settings_of, shown_time
 from query.tokens import ROLES, Role
 from storage.api_keys import SIGNAL_SCOPES, ApiKey
@@ -39,7 +39,9 @@ def create_organization(
     """Create an organization."""
 
     async def work() -> Organization:
-        async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
+        async with opened_control_plane(
+            settings_of(data_dir), with_secrets=False, actor=command_line()
+        ) as control_plane:
             return await control_plane.organizations.create(name, retention_days=retention_days)
 
     made = asyncio.run(work())
@@ -84,7 +86,9 @@ def change_organization(
     """Change an organization's retention, limits or signature scheme. Gateways follow within two seconds."""
 
     async def work() -> Organization:
-        async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
+        async with opened_control_plane(
+            settings_of(data_dir), with_secrets=False, actor=command_line()
+        ) as control_plane:
             found = await control_plane.organizations.get(organization)
             ingest = dict(found.settings.get("ingest", {}))
             if requests_per_minute is not None:
@@ -128,7 +132,9 @@ def create_key(
     expires_at = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
 
     async def work() -> dict[str, Any]:
-        async with opened_control_plane(settings_of(data_dir), with_secrets=True) as control_plane:
+        async with opened_control_plane(
+            settings_of(data_dir), with_secrets=True, actor=command_line()
+        ) as control_plane:
             owner = await control_plane.organizations.get(organization)
             made = await control_plane.api_keys.create(owner.scope, name=name, scopes=scopes, expires_at=expires_at)
             return {"org_key": made.key.prefix, "secret": made.secret, **_key(made.key)}
@@ -177,7 +183,9 @@ def revoke_key(
     """Revoke an API key; every gateway refuses it within two seconds."""
 
     async def work() -> ApiKey:
-        async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
+        async with opened_control_plane(
+            settings_of(data_dir), with_secrets=False, actor=command_line()
+        ) as control_plane:
             return await control_plane.api_keys.revoke_any(prefix)
 
     revoked = asyncio.run(work())

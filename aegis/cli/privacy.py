@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from aegis.access import opened_control_plane
+from aegis.access import command_line, opened_control_plane
 from aegis.cli.console import DataDir, Json, print_json, print_table, say, settings_of
 from privacy.explain import explain
 from privacy.policy import Policy, policy_text, read_policy
@@ -44,7 +44,9 @@ def change(organization: Org, file: File, data_dir: DataDir = None, json: Json =
     policy = read_policy(_read(file))
 
     async def work() -> Organization:
-        async with opened_control_plane(settings_of(data_dir), with_secrets=False) as control_plane:
+        async with opened_control_plane(
+            settings_of(data_dir), with_secrets=False, actor=command_line()
+        ) as control_plane:
             found = await control_plane.organizations.get(organization)
             settings = {**found.settings, "privacy": msgspec.to_builtins(policy)}
             return await control_plane.organizations.update(found.scope, settings=settings)

@@ -11,10 +11,10 @@ from aegis.access import (
     followed_callers,
     followed_limits,
     listening_for_changes,
-    opened_control,
     opened_control_plane,
     tokens,
 )
+from aegis.control import opened_control
 from aegis.settings import Settings
 from aegis.wiring import opened_clickhouse, opened_timescale
 from query.admission import Admission

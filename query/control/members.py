@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Response
@@ -15,12 +11,11 @@ from pydantic.config import JsonDict
 from query.answers import answers, json_answer
 from query.authorization import permitted
 from query.control.forms import ADMINISTERS, Email, Form, Name, RoleName, check_grants, listed, shown_at
+from query.control.invites import new_invite
 from query.control.passwords import PASSWORD_LENGTH_MAX, Passwords, check_password
 from query.tokens import Principal, Tokens
 from storage.control_plane import ControlPlane
-from storage.memberships import Invite, Membership
-
-INVITE_LIFETIME: Final = timedelta(days=7)
+from storage.memberships import Membership
 
 _MEMBER: Final[dict[str, Any]] = {
     "user_id": "6f7c1c9e-0d3a-4f0e-9a57-1f2e3d4c5b6a",
@@ -60,20 +55,6 @@ class ChangeMember(Form):
     model_config = ConfigDict(json_schema_extra={"examples": [_CHANGE]})
 
     role: RoleName
-
-
-@dataclass(frozen=True, slots=True)
-class NewInvite:
-    """An invitation with its token, which is shown once."""
-
-    token: str
-    kept: Invite
-
-
-def new_invite() -> NewInvite:
-    """One that nobody has."""
-    token = f"aei_{secrets.token_urlsafe(32)}"
-    return NewInvite(token, Invite(hashlib.sha256(token.encode()).digest(), datetime.now(UTC) + INVITE_LIFETIME))
 
 
 def members_router(control_plane: ControlPlane, passwords: Passwords, tokens: Tokens) -> APIRouter:

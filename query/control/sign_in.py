@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 from query.control.failed_logins import FailedLogins
+from query.control.invites import invite_hash
 from query.control.passwords import Passwords, check_password
 from query.control.refresh_tokens import RefreshToken, new_refresh_token, read_refresh_token
 from query.tokens import Principal, Role, Tokens
@@ -124,9 +124,7 @@ class SignIn:
         self._failures.charge(address)
         password_hash = await self._passwords.hash(password)
         acting = self._control_plane.acting(Actor("user", name="by invitation", address=address))
-        user = await acting.users.accept_invite(
-            hashlib.sha256(token.encode("utf-8", "replace")).digest(), password_hash
-        )
+        user = await acting.users.accept_invite(invite_hash(token), password_hash)
         if user is None:
             raise Refused("cannot accept the invitation: it is unknown, was used, or has expired", code="bad_login")
         self._failures.give_back(address)

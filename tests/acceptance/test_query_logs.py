@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import uuid
 from typing import Any
 
 import pytest
@@ -75,6 +77,44 @@ def test_a_token_of_another_installation_opens_nothing(organization: Any) -> Non
     response = organization.ask(token=forged)
     assert (response.status_code, response.json()["error"]["code"]) == (401, "bad_token")
     assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_the_owner_that_up_made_logs_in_and_searches(instance: Any) -> None:
+    """Login -> search -> refreshed -> search; and out."""
+    development = instance.organization("reader of the development organization")
+    development.org_id, development.org_key = instance.facts["org_id"], instance.facts["org_key"]
+    development.secret = instance.facts["secret"]
+    word = f"word{uuid.uuid4().hex}"
+    development.send([LOG | {"message": word}])
+    login = {"email": instance.facts["email"], "password": instance.facts["password"]}
+    granted = instance.http.post("/auth/login", json=login).json()
+    assert (granted["organization_id"], granted["role"]) == (instance.facts["org_id"], "owner")
+    development.token = granted["access_token"]
+    assert messages(development.found_in_time(1, search=word)) == [word]
+    renewed = instance.http.post("/auth/refresh", json={"refresh_token": granted["refresh_token"]}).json()
+    assert messages(development.ask(token=renewed["access_token"], search=word).json()["logs"]) == [word]
+    instance.http.post("/auth/logout", json={"refresh_token": renewed["refresh_token"]})
+    deadline = time.monotonic() + 2.0
+    while development.ask(token=renewed["access_token"]).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    kept = (instance.data_dir / "instance.env").read_text()
+    assert f"AEGIS_DEVELOPMENT_PASSWORD='{login['password']}'" in kept
+
+
+def test_a_disabled_user_is_out_within_two_seconds(instance: Any) -> None:
+    """Made and disabled by commands, beside the gateway that hears of it."""
+    email, password = f"{uuid.uuid4().hex}@example.org", "correct horse battery"
+    create = ("user", "create", email, "--org", "development", "--role", "admin", "--password-stdin")
+    instance.aegis(*create, stdin=f"{password}\n")
+    granted = instance.http.post("/auth/login", json={"email": email, "password": password}).json()
+    headers = {"authorization": f"Bearer {granted['access_token']}"}
+    assert instance.http.get("/keys", headers=headers).status_code == 200
+    instance.aegis("user", "disable", email)
+    deadline = time.monotonic() + 2.0
+    while instance.http.get("/keys", headers=headers).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_without_a_token_there_is_no_answer(instance: Any) -> None:

@@ -198,10 +198,10 @@ class Instance:
         if self._process is not None:
             self.end()
 
-    def aegis(self, *arguments: str, fails: bool = False, exit_code: int = 0) -> str:
+    def aegis(self, *arguments: str, fails: bool = False, exit_code: int = 0, stdin: str = "") -> str:
         """Run a command beside it; its standard output, or its standard error when it is to fail."""
         argv = [*AEGIS, *arguments, "--data-dir", str(self.data_dir)]
-        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, env=self.env, input=stdin, capture_output=True, text=True, timeout=60, check=False)
         if fails:
             assert done.returncode != 0, done.stdout
             return " ".join(done.stderr.split())  # Long lines are folded for people.
