@@ -17,6 +17,7 @@ from aegis.cli import (
     geoip,
     operations,
     privacy,
+    red,
     services,
     stores,
     topics,
@@ -45,6 +46,7 @@ dead_letters.add_to(app)
 geoip.add_to(app)
 privacy.add_to(app)
 trace.add_to(app)
+red.add_to(app)
 
 
 def main() -> None:

@@ -120,6 +120,15 @@ def test_what_is_sent_is_found_by_every_question_and_by_nobody_else(instance: An
     assert "clock skew" in lines[3]
     assert "orphan" in lines[4]
     assert lines[5].endswith("error  db  deadlock")
+    day = ("--last", "1d", "--until", DAY["end"], "--token", organization.token)
+    services_told = instance.aegis("services", *day)
+    assert {line.split()[1] for line in services_told.splitlines() if line.startswith("│")} >= {"api", "db", "disk"}
+    told = json.loads(instance.aegis("services", *day, "--calls", "--json"))
+    calls = {(edge["caller"], edge["callee"]): (edge["count"], edge["errors"]) for edge in told["edges"]}
+    assert calls == {("api", "db"): (1, 1), ("db", "disk"): (1, 0)}
+    operations = get(organization, "/query/services/api/operations", **DAY).json()["operations"]
+    assert [each["operation"] for each in operations] == ["GET /orders/{id}", "op b7ad6b7169203333"]
+
     assert json.loads(instance.aegis("trace", TRACE, "--token", organization.token, "--json"))["spans"] == spans
 
     stranger = instance.organization(f"{organization.org_id[:8]} stranger")
@@ -130,6 +139,7 @@ def test_what_is_sent_is_found_by_every_question_and_by_nobody_else(instance: An
     assert search(stranger, "traces")["traces"] == search(stranger, "rum")["events"] == []
     assert search(stranger, "rum", cursor=page["next_cursor"])["events"] == []
     assert get(stranger, "/query/services", **DAY).json()["services"] == []
+    assert get(stranger, "/query/service-map", **DAY).json()["nodes"] == []
     assert get(stranger, "/query/usage").json()["days"] == []
 
 
