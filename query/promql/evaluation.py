@@ -148,6 +148,8 @@ class Evaluation:
 
     def subquery_samples(self, node: Subquery, ends_ms: Ints) -> Samples:
         begin, end, step = inner_steps(node, int(ends_ms.min()), int(ends_ms.max()))
+        if begin > end:  # The window lies between two multiples of the step.
+            return Samples(LabelTable([]), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
         self.budget.check_cells(1, (end - begin) // step + 1)
         inner_ms = np.arange(begin, end + 1, step, dtype=np.int64)
         frame = self.frame(node.inner, inner_ms)

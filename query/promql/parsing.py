@@ -42,6 +42,9 @@ EXPERIMENTAL = frozenset(
 NATIVE = frozenset(("histogram_avg", "histogram_count", "histogram_stddev", "histogram_stdvar", "histogram_sum"))
 """Functions of native histograms alone, which are not stored here."""
 
+LEVELS_MAX = 150
+"""Expressions inside each other; a chain of operators is one inside the other too. Each takes a few of Python's 1,000 frames."""
+
 _OPS: dict[str, MatchOp] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 _CARDS: dict[str, Card] = {
     "OneToOne": "one-to-one",
@@ -74,10 +77,16 @@ class _Builder:
         self.text = text
         self.prepared = prepared
         self.selectors = 0
+        self.levels = 0
 
     def node(self, tree: Any) -> Node:
         build: Callable[[Any], Node] = getattr(self, f"_{type(tree).__name__}")
-        return build(tree)
+        self.levels += 1
+        if self.levels > LEVELS_MAX:
+            refuse(f"more than {LEVELS_MAX} expressions inside each other", self.text)
+        node = build(tree)
+        self.levels -= 1
+        return node
 
     def _refuse_word(self, reason: str, word: str) -> None:
         found = re.search(rf"\b{re.escape(word)}\b", self.text, re.IGNORECASE)
