@@ -5,6 +5,7 @@ normalize    logs.raw    -> normalize_logs    -> logs       -> store_logs     ->
              traces.raw  -> normalize_traces  -> traces     -> store_spans    -> ClickHouse
              rum.raw     -> normalize_rum     -> rum        -> store_rum      -> ClickHouse
 watch        usage       -> count_usage       -> a table    -> usage_daily (each normalize agent counts what it has in hand)
+             panes       -> watch_panes       -> a table    -> alerts      (what it has in hand for monitors, and the time)
 notify       alerts      -> record_alerts     -> alerts and the outbox, which send_notifications sends
 
 The store agents share a group, and a stopped database stops only the topics that go there: offsets, bounds of what is held and
@@ -21,19 +22,24 @@ from typing import Any, Final, Protocol
 from agents.blocks import BlockBounds
 from agents.count_usage import CountUsage, Flush
 from agents.delivery import Delivery, Produce, message_headers, until_available
+from agents.followed_monitors import FollowedMonitors
 from agents.inserts import ColumnStore, Insert, PointStore, columns_into, points_into
 from agents.normalize_logs import normalize_logs
 from agents.normalize_metrics import normalize_metrics
 from agents.normalize_rum import normalize_rum
 from agents.normalize_traces import normalize_traces
-from agents.raw_batches import usage_of, without_encoding
+from agents.raw_batches import Keep, usage_of, without_encoding
 from agents.record_alerts import Record, RecordAlerts
 from agents.refused_records import normalize_apart
 from agents.scrubbers import Scrubbers, count_scrubbed
 from agents.store_blocks import StoreBlocks
+from agents.watch_panes import WatchPanes
+from agents.watch_parts import KeptColumns, WatchParts
+from agents.watched_groups import WatchedGroups
 from enrichment.attributes import Enrichment
 from tables.usage import UsageTotals, create_usage_table
-from topics import metric_columns, usage_counts
+from tables.windows import WindowRows, create_windows_table
+from topics import metric_columns, transitions, usage_counts
 from topics.faust_app import EmbeddedApp, TransportConfig, create_app
 from topics.log_columns import LOG_MESSAGES
 from topics.names import (
@@ -44,6 +50,7 @@ from topics.names import (
     METRICS_RAW,
     NORMALIZE_GROUP,
     NOTIFY_GROUP,
+    PANES,
     READERS,
     RUM,
     RUM_RAW,
@@ -56,6 +63,7 @@ from topics.names import (
 from topics.raw import Headers, RawBatch
 from topics.rum_columns import RUM_MESSAGES
 from topics.span_columns import SPAN_MESSAGES
+from topics.transitions import AlertMessage
 
 DUTIES: Final = ("normalize", "store", "watch", "notify")
 
@@ -66,7 +74,7 @@ class Normalize(Protocol):
     """One raw batch, and where it stood -> the message that comes of it. Raises `Refused`."""
 
     def __call__(
-        self, batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None
+        self, batch: RawBatch, *, partition: int, offset: int, enrichment: Enrichment | None, keep: Keep | None
     ) -> tuple[bytes, Headers]: ...
 
 
@@ -89,12 +97,22 @@ class Stores:
 
 
 def create_normalize_app(
-    config: TransportConfig, *, scrubbers: Scrubbers, crash: Crash, enrichment: Enrichment | None = None
+    config: TransportConfig,
+    *,
+    scrubbers: Scrubbers,
+    crash: Crash,
+    enrichment: Enrichment | None = None,
+    monitors: FollowedMonitors | None = None,
 ) -> EmbeddedApp:
-    """Raw batches -> columns, with what `enrichment` knows of clients, without what `scrubbers` take out."""
+    """Raw batches -> columns, with what `enrichment` knows of clients, without what `scrubbers` take out.
+
+    What the columns hold for `monitors` goes to topic `panes` beside them.
+    """
     app = create_app(NORMALIZE_GROUP, config)
+    watched = None if monitors is None else WatchParts(monitors, _partition_of_panes(app))
     for name, source, target, normalize in _NORMALIZE:
-        _add_normalize_agent(app, name, source, target, partial(normalize, enrichment=enrichment), scrubbers, crash)
+        work = partial(normalize, enrichment=enrichment)
+        _add_normalize_agent(app, name, source, target, work, scrubbers, watched, crash)
     app.task(scrubbers.keep_rereading)
     return app
 
@@ -106,6 +124,7 @@ def _add_normalize_agent(
     target: str,
     normalize: Callable[..., tuple[bytes, Headers]],
     scrubbers: Scrubbers,
+    watched: WatchParts | None,
     crash: Crash,
 ) -> None:
     delivery = Delivery(name, produce=_producer(app), crash=crash)
@@ -117,7 +136,10 @@ def _add_normalize_agent(
         batch = without_encoding(batch)
         scrubber = await scrubbers.of(batch.org_id)
         scrubber.take_counts()  # Of a batch that was refused half-way.
-        work = partial(normalize, partition=message.partition, offset=message.offset, scrub=scrubber)
+        kept = KeptColumns() if watched is not None and await watched.watches(batch.org_id, target) else None
+        if kept is not None:
+            app.sender.check_room(PANES)
+        work = partial(normalize, partition=message.partition, offset=message.offset, scrub=scrubber, keep=kept)
         (value, headers), refused = normalize_apart(work, batch)
         scrubbed = dict(scrubber.take_counts())
         count_scrubbed(scrubbed)
@@ -127,6 +149,9 @@ def _add_normalize_agent(
         app.sender.take(event, target, value, partition=message.partition, headers=headers)
         counts = usage_of(batch, target, int(dict(headers)["rows"]), scrubbed)
         app.sender.take(event, USAGE, usage_counts.encode(counts), key=batch.org_id.encode())
+        if watched is not None and kept is not None:
+            for partition, panes in watched.messages(batch.org_id, target, kept.columns, batch.received_at_ms):
+                app.sender.take(event, PANES, panes, partition=partition)
 
     async def agent(stream: Any) -> None:
         await delivery.each(stream, take)
@@ -164,8 +189,10 @@ def create_store_app(config: TransportConfig, *, stores: Stores, bounds: BlockBo
     return app
 
 
-def create_watch_app(config: TransportConfig, *, flush_usage: Flush, crash: Crash) -> EmbeddedApp:
-    """What is keyed -> tables, and what they show."""
+def create_watch_app(
+    config: TransportConfig, *, flush_usage: Flush, crash: Crash, monitors: FollowedMonitors | None = None
+) -> EmbeddedApp:
+    """What is keyed -> tables, and what they show: usage, and with `monitors` their states."""
     app = create_app(WATCH_GROUP, config)
     usage = CountUsage(UsageTotals(create_usage_table(app, partitions=config.partitions)), flush_usage)
     delivery = Delivery("count_usage", produce=_producer(app), crash=crash)
@@ -176,6 +203,8 @@ def create_watch_app(config: TransportConfig, *, flush_usage: Flush, crash: Cras
     app.agent(app.topic(USAGE), name="count_usage")(agent)
     app.streams.after_assign.append(usage.assigned)
     app.task(usage.keep_flushing)
+    if monitors is not None:
+        _add_watch_agent(app, config.partitions, monitors, crash)
     return app
 
 
@@ -192,6 +221,34 @@ def create_notify_app(
 
     app.agent(app.topic(ALERTS), name="record_alerts")(agent)
     return app
+
+
+def _add_watch_agent(app: EmbeddedApp, partitions: int, monitors: FollowedMonitors, crash: Crash) -> None:
+    rows = WindowRows(create_windows_table(app, partitions=partitions))
+    delivery = Delivery("watch_panes", produce=_producer(app), crash=crash)
+
+    def send(event: Any, message: AlertMessage) -> None:
+        app.sender.take(event, ALERTS, transitions.encode(message), key=transitions.key_of(message.monitor_id))
+
+    def send_time(partition: int, tick: bytes) -> None:
+        app.sender.take(None, PANES, tick, partition=partition)
+
+    watch = WatchPanes(WatchedGroups(rows, _partition_of_panes(app)), monitors, send=send, send_time=send_time)
+
+    async def take(event: Any) -> None:
+        app.sender.check_room(ALERTS)
+        await watch.watch(event)
+
+    async def agent(stream: Any) -> None:
+        await delivery.each(stream, take)
+
+    app.agent(app.topic(PANES), name="watch_panes")(agent)
+    app.streams.after_assign.append(watch.assigned)
+    app.task(watch.keep_ticking)
+
+
+def _partition_of_panes(app: EmbeddedApp) -> Callable[[bytes], int]:
+    return lambda key: int(app.sender.key_partition(PANES, key).partition)
 
 
 def _add_store_agent(

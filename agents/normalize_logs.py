@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
-from agents.raw_batches import read_batch, record_batch, shared_columns, texts
+from agents.raw_batches import Keep, read_batch, record_batch, shared_columns, texts
 from agents.scrubbing import UNSCRUBBED, Scrub
 from enrichment.attributes import Enrichment
 from topics.arrow_messages import NANOSECONDS
@@ -27,6 +27,7 @@ def normalize_logs(
     offset: int,
     enrichment: Enrichment | None = None,
     scrub: Scrub = UNSCRUBBED,
+    keep: Keep | None = None,
 ) -> tuple[bytes, Headers]:
     """The message on `logs` for one raw batch, which stood at (partition, offset) of `logs.raw`.
 
@@ -51,4 +52,7 @@ def normalize_logs(
         "version": texts([log.version for log in logs]),
         "attributes": pa.array(scrub.json_texts(attributes), pa.string()),
     }
-    return LOG_MESSAGES.message(record_batch(columns, LOG_MESSAGES.schema))
+    rows = record_batch(columns, LOG_MESSAGES.schema)
+    if keep is not None:
+        keep(rows)
+    return LOG_MESSAGES.message(rows)

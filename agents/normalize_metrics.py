@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.arrival_times import clamp_future
-from agents.raw_batches import read_batch
+from agents.raw_batches import Keep, read_batch
 from agents.scrubbing import UNSCRUBBED, Scrub
 from enrichment.attributes import Enrichment
 from topics.metric_columns import SCHEMA_VERSION, MetricBatch, encode
@@ -23,6 +23,7 @@ def normalize_metrics(
     offset: int,
     enrichment: Enrichment | None = None,
     scrub: Scrub = UNSCRUBBED,
+    keep: Keep | None = None,
 ) -> tuple[bytes, Headers]:
     """The message on `metrics` for one raw batch; points have no ids, so where it stood does not matter.
 
@@ -42,6 +43,8 @@ def normalize_metrics(
         ts_us=times,
         value=read_values(points),
     )
+    if keep is not None:
+        keep(columns)
     size = columns.index.nbytes + columns.ts_us.nbytes + columns.value.nbytes + sum(map(len, series))
     return encode(columns), [
         ("schema", SCHEMA_VERSION),

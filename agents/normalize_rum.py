@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
-from agents.raw_batches import read_batch, record_batch, shared_columns, texts
+from agents.raw_batches import Keep, read_batch, record_batch, shared_columns, texts
 from agents.scrubbing import UNSCRUBBED, Scrub
 from enrichment.attributes import Enrichment
 from enrichment.locations import UNKNOWN, Location
@@ -44,6 +44,7 @@ def normalize_rum(
     offset: int,
     enrichment: Enrichment | None = None,
     scrub: Scrub = UNSCRUBBED,
+    keep: Keep | None = None,
 ) -> tuple[bytes, Headers]:
     """The message on `rum` for one raw batch, which stood at (partition, offset) of `rum.raw`.
 
@@ -72,7 +73,10 @@ def normalize_rum(
         "attributes": pa.array(scrub.json_texts(attributes), pa.string()),
     }
     columns |= _client_columns(events, batch, enrichment)
-    return RUM_MESSAGES.message(record_batch(columns, RUM_MESSAGES.schema))
+    kept = record_batch(columns, RUM_MESSAGES.schema)
+    if keep is not None:
+        keep(kept)
+    return RUM_MESSAGES.message(kept)
 
 
 def _scrubbed(scrub: Scrub, values: list[str | None]) -> pa.Array[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from agents.arrival_times import clamp_future, keep_originals
-from agents.raw_batches import read_batch, record_batch, shared_columns
+from agents.raw_batches import Keep, read_batch, record_batch, shared_columns
 from agents.scrubbing import UNSCRUBBED, Scrub
 from enrichment.attributes import Enrichment
 from topics.arrow_messages import NANOSECONDS
@@ -26,6 +26,7 @@ def normalize_traces(
     offset: int,
     enrichment: Enrichment | None = None,
     scrub: Scrub = UNSCRUBBED,
+    keep: Keep | None = None,
 ) -> tuple[bytes, Headers]:
     """The message on `traces` for one raw batch, which stood at (partition, offset) of `traces.raw`.
 
@@ -53,4 +54,7 @@ def normalize_traces(
         "events": pa.array(scrub.json_texts([events_text(span.events) for span in spans]), pa.string()),
         "links": pa.array(scrub.json_texts([links_text(span.links) for span in spans]), pa.string()),
     }
-    return SPAN_MESSAGES.message(record_batch(columns, SPAN_MESSAGES.schema))
+    rows = record_batch(columns, SPAN_MESSAGES.schema)
+    if keep is not None:
+        keep(rows)
+    return SPAN_MESSAGES.message(rows)

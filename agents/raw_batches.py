@@ -18,6 +18,9 @@ from topics.usage_counts import UsageCounts, day_of
 
 T = TypeVar("T")
 
+Keep = Callable[[Any], object]
+"""Is given the columns of a batch before they become a message, for whoever else wants to see them."""
+
 DECODED_BYTES_MAX = 256 << 20
 """What the gateway's own bound (AEGIS_DECODED_BYTES_MAX) may be set to at most."""
 

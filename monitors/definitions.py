@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from logql.parsing import parse_log_query
 from topics.json_requests import invalid_field
 from topics.metric_records import LABEL_VALUE_MAX, NAME_MAX
 
@@ -276,6 +277,8 @@ def parse_monitor(given: Any) -> AnyMonitor:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_context=False)[0]
         raise invalid_field(_path(first["loc"]), first["msg"]) from None
+    if isinstance(definition, LogMonitor):
+        parse_log_query(definition.query)
     allowed = GROUP_LABELS[definition.kind]
     for i, label in enumerate(definition.group_by):
         if allowed is not None and label not in allowed:

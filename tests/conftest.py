@@ -9,4 +9,5 @@ pytest_plugins = (
     "webhook_receiver",
     "control_api",
     "recorded_alerts",
+    "watch_simulation",
 )

@@ -56,8 +56,6 @@ class Parts(msgspec.Struct, array_like=True, tag="parts", gc=False):
     org_id: str
     received_at_ms: int
     parts: list[Part]
-    left_out: dict[str, int] = {}
-    """Groups beyond a monitor's bound in this batch, by monitor."""
 
 
 class Tick(msgspec.Struct, array_like=True, tag="tick", gc=False):

@@ -83,6 +83,9 @@ class Sender(Protocol):
     ) -> Any:
         """Attach a message to an event: it goes out with the event's commit or, where the transport can do it, not at all."""
 
+    def key_partition(self, topic: str, key: bytes) -> Any:
+        """Where messages of a topic with this key go: a Faust topic partition. The topic must be known."""
+
     def check_room(self, topic: str) -> None:
         """Raise `Unavailable` while the transport is nearly full of what readers of `topic` have not taken: whoever derives
         messages for it asks first, so that what is left serves those readers. Must do no I/O."""

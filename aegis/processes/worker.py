@@ -18,6 +18,7 @@ from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_metrics
 from agents.app import Stores, create_normalize_app, create_notify_app, create_store_app, create_watch_app, learn_topics
 from agents.blocks import BlockBounds
+from agents.followed_monitors import FollowedMonitors
 from agents.scrubbers import Scrubbers
 from agents.send_notifications import SendNotifications
 from enrichment.attributes import Enrichment
@@ -56,7 +57,8 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
             logs=LogStore(clickhouse), spans=SpanStore(clickhouse), rum=RumStore(clickhouse), metrics=metrics
         )
         scrubbers = await stack.enter_async_context(_scrubbers(settings, control_plane, duties))
-        apps = _create_apps(settings, duties, stores, control_plane, scrubbers, crash)
+        monitors = await stack.enter_async_context(_monitors(settings, control_plane, duties))
+        apps = _create_apps(settings, duties, stores, control_plane, scrubbers, monitors, crash)
         if "notify" in duties:
             sender = await stack.enter_async_context(_sending(settings, control_plane, crash))
             apps["notify"] = create_notify_app(
@@ -135,12 +137,30 @@ def _transport(settings: Settings) -> TransportConfig:
     )
 
 
+@asynccontextmanager
+async def _monitors(
+    settings: Settings, control_plane: ControlPlane, duties: Sequence[str]
+) -> AsyncIterator[FollowedMonitors | None]:
+    """What organizations watch, followed as it changes; None where nobody asks."""
+    if not {"normalize", "watch"} & set(duties):
+        yield None
+        return
+    monitors = FollowedMonitors(control_plane.monitors.load_enabled, control_plane.monitors.list_in)
+    async with listening_for_changes(settings, monitors.changed):
+        following = asyncio.create_task(monitors.keep_rereading())
+        try:
+            yield monitors
+        finally:
+            following.cancel()
+
+
 def _create_apps(
     settings: Settings,
     duties: Sequence[str],
     stores: Stores,
     control_plane: ControlPlane,
     scrubbers: Scrubbers | None,
+    monitors: FollowedMonitors | None,
     crash: Any,
 ) -> dict[str, EmbeddedApp]:
     config = _transport(settings)
@@ -148,12 +168,12 @@ def _create_apps(
     apps: dict[str, EmbeddedApp] = {}
     if scrubbers is not None:
         apps["normalize"] = create_normalize_app(
-            config, scrubbers=scrubbers, crash=crash, enrichment=_enrichment(settings)
+            config, scrubbers=scrubbers, crash=crash, enrichment=_enrichment(settings), monitors=monitors
         )
     if "store" in duties:
         apps["store"] = create_store_app(config, stores=stores, bounds=bounds, crash=crash)
     if "watch" in duties:
-        apps["watch"] = create_watch_app(config, flush_usage=control_plane.usage.flush, crash=crash)
+        apps["watch"] = create_watch_app(config, flush_usage=control_plane.usage.flush, crash=crash, monitors=monitors)
     return apps
 
 

@@ -1,0 +1,166 @@
+"""The monitors of every organization, from the control plane -> what is watched now, without I/O in most cases.
+
+Read again, one organization at a time, when the control plane announces a change, and as a whole every `refresh_s` in case an
+announcement was lost. While the control plane is away the last known monitors are watched on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from prometheus_client import Gauge
+
+from monitors.definitions import parse_stored
+from monitors.monitor_set import MonitorSet
+from monitors.watched import WatchedMonitor
+from storage.changes import Change
+from storage.monitors import StoredMonitor
+from storage.scope import OrgScope
+from topics.errors import Refused, Unavailable
+
+log = logging.getLogger(__name__)
+
+WATCHED = Gauge("aegis_monitors_watched", "Monitors that this worker knows and watches")
+UNREADABLE = Gauge("aegis_monitors_unreadable", "Enabled monitors whose definition this version cannot read")
+
+AGAIN_S: Final = 0.5
+"""Least time between two readings that something unknown causes, and between two of everything."""
+
+LoadAll = Callable[[], Awaitable[list[StoredMonitor]]]
+LoadOf = Callable[[OrgScope], Awaitable[list[StoredMonitor]]]
+
+_NONE = MonitorSet(())
+
+
+class FollowedMonitors:
+    """What is watched. `generation` grows with every change; a monitor that is not changed stays the same object."""
+
+    def __init__(self, load_all: LoadAll, load_of: LoadOf, *, refresh_s: float = 60.0) -> None:
+        self._load_all = load_all
+        self._load_of = load_of
+        self._refresh_s = refresh_s
+        self._by_id: dict[str, WatchedMonitor] = {}
+        self._sets: dict[str, MonitorSet] = {}
+        self._unreadable: dict[str, int] = {}
+        self._known = False
+        self._read_at_s = -1e9
+        self._changed = asyncio.Event()
+        self._changed_organizations: set[str] = set()
+        self._all_changed = False
+        self._reading = asyncio.Lock()
+        self.generation = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether they could be read at all by now."""
+        return self._known
+
+    @property
+    def by_id(self) -> Mapping[str, WatchedMonitor]:
+        """Every monitor that is watched."""
+        return self._by_id
+
+    async def require(self) -> None:
+        """Raise `Unavailable` while nothing could be read at all: what is not known would pass for deleted."""
+        if not self._known:
+            await self.reread()
+
+    def of(self, org_id: str) -> MonitorSet:
+        """The monitors of one organization."""
+        return self._sets.get(org_id, _NONE)
+
+    def changed(self, change: Change) -> None:
+        """The control plane has changed: read again soon what may be concerned."""
+        if not change.concerns("monitors", "organizations"):
+            return
+        if change.table == "monitors" and change.organization_id:
+            self._changed_organizations.add(change.organization_id)
+        else:
+            self._all_changed = True
+        self._changed.set()
+
+    async def reread_for(self, org_id: str) -> None:
+        """Read an organization's monitors because somebody knows one that is not known here; not too often. Never raises."""
+        if time.monotonic() - self._read_at_s < AGAIN_S:
+            return
+        with suppress(Unavailable):
+            await self._reread_one(org_id)
+
+    async def keep_rereading(self) -> None:
+        """Follow the control plane for ever."""
+        away = False
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S if away or not self._known else self._refresh_s):
+                    await self._changed.wait()
+            timed_out = not self._changed.is_set()
+            self._changed.clear()
+            try:
+                if timed_out or self._all_changed or not self._known:
+                    await self.reread()
+                else:
+                    for org_id in list(self._changed_organizations):
+                        await self._reread_one(org_id)
+            except Unavailable as exc:
+                if not away:
+                    log.warning("cannot reread monitors, the last known ones are watched on: %s", exc.reason)
+                away = self._all_changed = True
+            else:
+                away = False
+            if self._all_changed and not away:
+                await asyncio.sleep(AGAIN_S)
+
+    async def reread(self) -> None:
+        """Read everything. Raises `Unavailable`."""
+        async with self._reading:
+            self._all_changed = False
+            self._changed_organizations.clear()
+            self._read_at_s = time.monotonic()
+            by_org: dict[str, list[StoredMonitor]] = {org_id: [] for org_id in self._sets}
+            for stored in await self._load_all():
+                by_org.setdefault(stored.organization_id, []).append(stored)
+            for org_id, monitors in by_org.items():
+                self._take(org_id, monitors)
+            self._known = True
+
+    async def _reread_one(self, org_id: str) -> None:
+        async with self._reading:
+            self._changed_organizations.discard(org_id)
+            self._read_at_s = time.monotonic()
+            stored = await self._load_of(OrgScope(org_id))
+            self._take(org_id, [each for each in stored if each.enabled])
+
+    def _take(self, org_id: str, stored: Iterable[StoredMonitor]) -> None:
+        """Take over what an organization watches now."""
+        before = {monitor.id: monitor for monitor in self.of(org_id).monitors}
+        monitors: list[WatchedMonitor] = []
+        unreadable = 0
+        for each in stored:
+            known = before.get(each.id)
+            if known is not None and known.version == each.version:
+                monitors.append(known)
+                continue
+            try:
+                definition = parse_stored(each.name, each.kind, each.definition)
+            except Refused as exc:
+                log.error("cannot watch monitor %s of organization %s: %s: %s", each.id, org_id, exc.path, exc.reason)
+                unreadable += 1
+                continue
+            monitors.append(WatchedMonitor(each.id, org_id, each.version, definition))
+        self._unreadable[org_id] = unreadable
+        if {monitor.id: monitor for monitor in monitors} == before:
+            return
+        for monitor_id in before:
+            del self._by_id[monitor_id]
+        self._by_id.update({monitor.id: monitor for monitor in monitors})
+        self._sets[org_id] = MonitorSet(monitors)
+        if not monitors:
+            del self._sets[org_id]
+        self.generation += 1
+        WATCHED.set(len(self._by_id))
+        UNREADABLE.set(sum(self._unreadable.values()))
