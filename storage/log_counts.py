@@ -6,20 +6,26 @@ records whose retention is over today, are counted themselves. The SQL is querie
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Literal
 
 import msgspec
 
-from storage.clickhouse import Answer, ClickHouse
+from storage.clickhouse import Answer, ClickHouse, ReadStats
 from storage.record_selection import check_text, check_time_range, refused_field
 from storage.scope import OrgScope
-from storage.scoped_queries import ScopedQueries, load_scoped_queries
+from storage.scoped_queries import Row, ScopedQueries, load_scoped_queries
 from storage.search_limits import SearchLimits
 
 HOUR_NS = 3600 * 10**9
 
 _SQL = load_scoped_queries("log_counts.sql")
 _WHAT = "log counts"
+_DAY_S = 86_400
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class LogCount(msgspec.Struct, array_like=True, frozen=True):
@@ -29,6 +35,26 @@ class LogCount(msgspec.Struct, array_like=True, frozen=True):
     service: str
     level: str
     count: int
+
+
+class _Statistic(msgspec.Struct, array_like=True, frozen=True):
+    service: str
+    level: str
+    received_on: date
+    retention_days: int
+    count: int
+    bucket: int = 0
+
+    def kept_beyond(self, day: int) -> bool:
+        """Whether the first of its records expires after `day`, days since 1970."""
+        return self.retention_days == 0 or _day(self.received_on) + self.retention_days > day
+
+
+class _Records(msgspec.Struct, array_like=True, frozen=True):
+    service: str
+    level: str
+    count: int
+    bucket: int = 0
 
 
 class LogCounts:
@@ -50,10 +76,10 @@ class LogCounts:
         level: str | None = None,
     ) -> Answer[LogCount]:
         """Logs with `start_ns` <= ts < `end_ns`, by bucket of `step_ns` from the start on (one bucket without a step), service
-        and level, in that order; what has no logs is left out.
+        and level, in that order; what has no logs is left out. `limits` are of each of the statements, four at most.
 
         The hourly statistics serve ranges without a step, and steps of whole hours from a whole hour on; other steps read
-        every record of the range, four bytes of each. Raises `Refused` with the path at fault, `Unavailable`, `TooExpensive`.
+        every record of the range, twelve bytes of each. Raises `Refused` with the path at fault, `Unavailable`, `TooExpensive`.
         """
         limits = limits or self._limits
         check_time_range(_WHAT, start_ns, end_ns)
@@ -64,20 +90,78 @@ class LogCounts:
             if text is not None:
                 check_text(_WHAT, path, text)
         first, last = whole_hours(start_ns, end_ns, step_ns)
-        parameters: dict[str, Any] = {
-            "start": start_ns,
-            "first": first,
-            "last": last,
-            "end": end_ns,
-            "step": step_ns or max(1, end_ns - start_ns),
-            "service": service,
-            "level": level,
-        }
-        return await self._queries.read(scope, _SQL["counts"], LogCount, parameters, limits, doing="count logs")
+        step = step_ns or max(1, end_ns - start_ns)
+        parameters = {"start": start_ns, "step": step, "service": service, "level": level}
+        asked = _Asked(self._queries, scope, limits, parameters, "_by_step" if step_ns else "")
+        await asked.of_records(start_ns, first)
+        await asked.of_statistics(first, last)
+        await asked.of_records(last, end_ns)
+        return asked.answer()
+
+
+class _Asked:
+    """One question on its way: the statements that answer it, and their sum so far."""
+
+    def __init__(
+        self,
+        queries: ScopedQueries,
+        scope: OrgScope,
+        limits: SearchLimits,
+        parameters: Mapping[str, Any],
+        suffix: Literal["", "_by_step"],
+    ) -> None:
+        """`suffix` of the names of the statements."""
+        self._queries = queries
+        self._scope = scope
+        self._limits = limits
+        self._parameters = parameters
+        self._suffix = suffix
+        self._found: Counter[tuple[int, str, str]] = Counter()
+        self._stats = ReadStats(0, 0, 0.0)
+
+    def answer(self) -> Answer[LogCount]:
+        return Answer([LogCount(*key, number) for key, number in sorted(self._found.items())], self._stats)
+
+    async def of_statistics(self, first_ns: int, end_ns: int) -> None:
+        """Whole hours. What may have begun to expire of them is counted itself, as its statistics outlive it by up to a day."""
+        if first_ns == end_ns:
+            return
+        # Any day that is not before the server's will do, as the two sources share it; tomorrow, lest the clocks differ.
+        today = int(time.time()) // _DAY_S + 1
+        rows = await self._read("of_statistics" + self._suffix, _Statistic, first_ns, end_ns)
+        self._add(row for row in rows if row.kept_beyond(today))
+        expiring = [_day(row.received_on) for row in rows if not row.kept_beyond(today)]
+        if expiring:
+            days = {"today": today, "last_day": max(expiring)}
+            self._add(await self._read("of_expiring_records", _Records, first_ns, end_ns, **days))
+
+    async def of_records(self, first_ns: int, end_ns: int) -> None:
+        """Any range, record by record."""
+        if first_ns != end_ns:
+            self._add(await self._read("of_records" + self._suffix, _Records, first_ns, end_ns))
+
+    def _add(self, rows: Iterable[_Statistic | _Records]) -> None:
+        for row in rows:
+            self._found[row.bucket, row.service, row.level] += row.count
+
+    async def _read(self, name: str, row_type: type[Row], first_ns: int, end_ns: int, **more: int) -> list[Row]:
+        parameters = {**self._parameters, "first": first_ns, "end": end_ns, **more}
+        answer = await self._queries.read(
+            self._scope, _SQL[name], row_type, parameters, self._limits, doing="count logs"
+        )
+        self._stats += answer.stats
+        return answer.rows
+
+
+def _day(date_: date) -> int:
+    """Days since 1970."""
+    return date_.toordinal() - _EPOCH
 
 
 def whole_hours(start_ns: int, end_ns: int, step_ns: int | None) -> tuple[int, int]:
-    """Begin of the first and end of the last whole hour of a range, each of which falls into one bucket; (end, end) for none."""
+    """Begin of the first and end of the last whole hour of a range, each of which falls into one bucket; (end, end) for none.
+
+    `step_ns` as in `LogCounts.count`: hours that a step cuts through are none."""
     if step_ns is not None and (step_ns % HOUR_NS or start_ns % HOUR_NS):
         return end_ns, end_ns
     first, last = -(-start_ns // HOUR_NS) * HOUR_NS, end_ns // HOUR_NS * HOUR_NS
