@@ -55,6 +55,7 @@ _BAD_BLOCK = frozenset(
 # UNKNOWN_DATABASE, UNKNOWN_TABLE, NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER, NOT_FOUND_COLUMN_IN_BLOCK: an older schema.
 _NOT_MIGRATED = frozenset({81, 60, 16, 47, 10})
 
+_FIGURE = re.compile(r"(?:current (?:rows|bytes): |elapsed |would use )([0-9.]+(?: [A-Za-z]+)?)")
 _LONG_TAIL = re.compile(r"\s*\(for url [^)]*\)|\s*\(version [^)]*(?:\([^)]*\))?\)")
 
 
@@ -73,11 +74,17 @@ def translate(exc: Exception, doing: str, limits: Mapping[str, object], *, writi
             return Refused(f"cannot {doing}: {_short(exc)}", code="bad_block")
     elif code in _LIMITS:
         what, setting = _LIMITS[code]
-        return TooExpensive(f"{setting} = {limits.get(setting, 'the limit of the server')}", f"{what} of this query")
+        return TooExpensive(f"{setting} = {limits.get(setting, 'the limit of the server')}", _asked(what, exc))
     elif code == _MEMORY_LIMIT and "(total)" not in str(exc) and "max_memory_usage" in limits:
         # One code for two things, told apart by text only: a query past its own bound, or a server with no memory left.
-        return TooExpensive(f"max_memory_usage = {limits['max_memory_usage']}", "the memory of this query")
+        return TooExpensive(f"max_memory_usage = {limits['max_memory_usage']}", _asked("the memory", exc))
     return Unavailable(f"cannot {doing}: ClickHouse answered {code}: {_short(exc)}")
+
+
+def _asked(what: str, exc: Exception) -> str:
+    """What passed the limit, with the server's figure for it where its text has one: for people, nothing depends on it."""
+    figure = _FIGURE.search(str(exc))
+    return f"{what} of this query" + (f" ({figure[1]}, or more)" if figure else "")
 
 
 def _short(exc: Exception) -> str:

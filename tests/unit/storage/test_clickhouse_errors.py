@@ -46,6 +46,33 @@ def test_a_limit_is_named_with_its_value_for_reads_only() -> None:
     assert isinstance(translate(_error(159), "store logs", limits, writing=True), Unavailable)
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "asked"),
+    [
+        (
+            158,
+            "max rows: 200.00 thousand, current rows: 507.90 thousand: While",
+            "the rows to read of this query (507.90 thousand, or more)",
+        ),
+        (
+            307,
+            "max bytes: 19.07 MiB, current bytes: 19.34 MiB: While",
+            "the bytes to read of this query (19.34 MiB, or more)",
+        ),
+        (
+            159,
+            "Timeout exceeded: elapsed 1000.2 ms, maximum: 1000 ms",
+            "the running time of this query (1000.2 ms, or more)",
+        ),
+        (159, "no figure here", "the running time of this query"),
+    ],
+)
+def test_what_was_asked_is_said_where_the_server_says_it(code: int, text: str, asked: str) -> None:
+    expensive = translate(_error(code, text), "search", {"max_rows_to_read": 1}, writing=False)
+    assert isinstance(expensive, TooExpensive)
+    assert expensive.asked == asked
+
+
 def test_the_memory_of_a_query_and_of_the_server_are_told_apart() -> None:
     limits = {"max_memory_usage": 1000}
     own = _error(241, "DB::Exception: Query memory limit exceeded: would use 2 GiB")
