@@ -15,7 +15,8 @@ Operator = Literal["=", "!=", "=~", "!~"]
 Aggregation = Literal["avg", "sum", "min", "max", "count"]
 
 _OPERATORS = ("=", "!=", "=~", "!~")
-_LABEL_BYTES_MAX = 4096
+# A pattern may name many values.
+_LABEL_BYTES_MAX = 65_536
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The Monday that `time_bucket` counts from, in microseconds.
 _BUCKET_ORIGIN_US = 946_857_600_000_000

@@ -33,18 +33,17 @@ LABEL_VALUE_MAX: Final = 2000
 LABELS_BYTES_MAX: Final = 16_384
 NAME_MAX: Final = 200
 
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-_UNIT = re.compile(r"[^\x00]*")
+# Names are any text, as in Prometheus 3 and OpenTelemetry.
+_TEXT = re.compile(r"[^\x00]*")
 
 # The patterns are checked once a series, below; msgspec would check them once a point.
-_NAME_SCHEMA = {"pattern": f"^{_NAME.pattern}$"}
-_UNIT_SCHEMA = {"pattern": r"^[^\u0000]*$"}
+_TEXT_SCHEMA = {"pattern": r"^[^\u0000]*$"}
 _LABELS_SCHEMA = {
     "type": ["object", "null"],
     "maxProperties": LABELS_MAX,
     "propertyNames": {
-        "pattern": f"^{_LABEL_NAME.pattern}$",
+        "pattern": r"^[^\u0000]*$",
+        "minLength": 1,
         "maxLength": LABEL_NAME_MAX,
         "not": {"const": "__name__"},
     },
@@ -60,8 +59,8 @@ class MetricPoint(msgspec.Struct, gc=False, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             max_length=NAME_MAX,
-            description="metric name by Prometheus' rules, for example `http_requests_total`",
-            extra_json_schema=_NAME_SCHEMA,
+            description="metric name, for example `http_requests_total`; any text, as in Prometheus 3",
+            extra_json_schema=_TEXT_SCHEMA,
         ),
     ]
     value: Annotated[
@@ -83,7 +82,7 @@ class MetricPoint(msgspec.Struct, gc=False, forbid_unknown_fields=True):
         Meta(description="what the metric is; the points of a histogram are its _bucket, _sum and _count series"),
     ] = None
     unit: Annotated[
-        Annotated[str, Meta(max_length=64, extra_json_schema=_UNIT_SCHEMA)] | None,
+        Annotated[str, Meta(max_length=64, extra_json_schema=_TEXT_SCHEMA)] | None,
         Meta(description="for example seconds or bytes"),
     ] = None
     labels: Annotated[
@@ -183,9 +182,9 @@ def read_values(points: list[MetricPoint]) -> npt.NDArray[np.float64]:
 def _series_text(point: MetricPoint, i: int) -> bytes:
     """Check what the series of point `i` is made of, and make its text."""
     path = f"metrics[{i}]"
-    if _NAME.fullmatch(point.name) is None:
-        raise invalid_field(f"{path}.name", f"expected a name that matches {_NAME.pattern}")
-    if point.unit is not None and _UNIT.fullmatch(point.unit) is None:
+    if _TEXT.fullmatch(point.name) is None:
+        raise invalid_field(f"{path}.name", "expected text without U+0000")
+    if point.unit is not None and _TEXT.fullmatch(point.unit) is None:
         raise invalid_field(f"{path}.unit", "expected text without U+0000")
     return encode_series(Series(point.name, _labels(point.labels, i), point.type or "", point.unit or ""))
 
@@ -202,9 +201,9 @@ def _labels(raw: Raw, i: int) -> dict[str, str]:
     for name, value in labels.items():
         if name == "__name__":
             raise invalid_field(f"{path}.__name__", "the metric's name is the field `name`")
-        if len(name) > LABEL_NAME_MAX or _LABEL_NAME.fullmatch(name) is None:
+        if not 1 <= len(name) <= LABEL_NAME_MAX or "\0" in name:
             raise invalid_field(
-                path, f"{name[:60]!r} is no label name: it must match {_LABEL_NAME.pattern}, {LABEL_NAME_MAX} at most"
+                path, f"{name[:60]!r} is no label name: expected 1 to {LABEL_NAME_MAX} characters, none of them U+0000"
             )
         if len(value) > LABEL_VALUE_MAX or "\0" in value:
             raise invalid_field(f"{path}.{name}", f"expected at most {LABEL_VALUE_MAX} characters, none of them U+0000")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from query.authorization import permitted
+from query.prometheus.credentials import permitted_client
 from query.prometheus.documents import data_of, listed, success
 from query.prometheus.failures import PrometheusRoute
 from query.prometheus.parameters import Parameters, bad_data
@@ -37,7 +37,7 @@ def prometheus_router(queries: PromqlQueries, tokens: Tokens, *, now: Callable[[
     """Every route; `now` is unix seconds."""
     router = APIRouter(prefix="/api/v1", tags=["prometheus"], route_class=PrometheusRoute)
     metrics = queries.metrics
-    may_read = Depends(permitted(tokens, "metrics:read"))
+    may_read = Depends(permitted_client(tokens, "metrics:read"))
 
     def both(path: str, summary: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """GET and POST form, as one question."""

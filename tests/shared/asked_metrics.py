@@ -58,6 +58,7 @@ class AskedMetrics:
     """The routes, and two organizations that ask them."""
 
     http: httpx.AsyncClient
+    app: FastAPI
     timescale: Timescale
     limits: Limits
     own: dict[str, QuerySettings]
@@ -106,5 +107,5 @@ async def asked_metrics(store_plain_metrics_address: TimescaleAddress) -> AsyncI
     app.add_middleware(QueryLayer, admission=Admission(limits))
     ours, theirs = (OrgScope(str(uuid.uuid4())) for _ in range(2))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query") as http:
-        yield AskedMetrics(http, timescale, limits, own, ours, theirs)
+        yield AskedMetrics(http, app, timescale, limits, own, ours, theirs)
     await timescale.close()

@@ -27,7 +27,7 @@ S = 1_000_000
         ("end", {"end_us": 2**62}),
         ("metric", {"metric": "a\0b"}),
         ("metric", {"metric": "\ud800"}),
-        ("metric", {"metric": "x" * 5000}),
+        ("metric", {"metric": "x" * 70_000}),
     ],
 )
 def test_a_bad_selection_names_its_field(field: str, change: dict[str, Any]) -> None:
@@ -36,7 +36,9 @@ def test_a_bad_selection_names_its_field(field: str, change: dict[str, Any]) -> 
     assert refusal.value.path == field
 
 
-@pytest.mark.parametrize("matcher", [("a", "==", "b"), ("a", "=", "b\0"), ("\ud800", "=", "b"), ("a", "=", "b" * 5000)])
+@pytest.mark.parametrize(
+    "matcher", [("a", "==", "b"), ("a", "=", "b\0"), ("\ud800", "=", "b"), ("a", "=", "b" * 70_000)]
+)
 def test_a_bad_matcher_is_refused(matcher: tuple[Any, Any, Any]) -> None:
     with pytest.raises(Refused) as refusal:
         LabelMatcher(*matcher)

@@ -72,10 +72,7 @@ def test_values_keep_their_bits() -> None:
         ("name", "", "name"),
         ("name", 5, "name"),
         ("name", None, "name"),
-        ("name", "0abc", "name"),
-        ("name", "a-b", "name"),
-        ("name", "größe", "name"),
-        ("name", "a\n", "name"),
+        ("name", "a\0", "name"),
         ("name", "n" * 201, "name"),
         ("value", "nan", "value"),
         ("value", "1", "value"),
@@ -94,8 +91,7 @@ def test_values_keep_their_bits() -> None:
         ("labels", {"a": 5}, "labels.a"),
         ("labels", {"a": None}, "labels.a"),
         ("labels", {"__name__": "x"}, "labels.__name__"),
-        ("labels", {"0a": "x"}, "labels"),
-        ("labels", {"a:b": "x"}, "labels"),
+        ("labels", {"a\0": "x"}, "labels"),
         ("labels", {"": "x"}, "labels"),
         ("labels", {"a" * 201: "x"}, "labels"),
         ("labels", {"a": "v" * 2001}, "labels.a"),
@@ -114,6 +110,8 @@ def test_what_is_just_within_the_bounds_is_accepted() -> None:
     bounds: list[dict[str, Any]] = [
         {"name": "n" * 200},
         {"name": ":a_:1"},
+        {"name": "http.server größe-0\n"},
+        {"labels": {"service.name": "x", "0": "x", "a:b": "x", "π ": "x"}},
         {"unit": "u" * 64},
         {"labels": {"_" * 200: "v" * 2000}},
         {"labels": {f"a{i}": "" for i in range(64)}},
@@ -162,7 +160,7 @@ def test_what_is_remembered_is_bounded_and_begun_again() -> None:
         assert decode_series(read_series(points, known)[0][0]).labels == {"pod": str(i)}
         assert 1 <= len(known.texts) <= 40
     with pytest.raises(Refused):
-        read_series(read_metrics(body(POINT | {"labels": {"0": "x"}})), known)
+        read_series(read_metrics(body(POINT | {"labels": {"\0": "x"}})), known)
     assert not any(b'"0"' in key[1] for key in known.texts), "what was refused must not be remembered"
 
 
@@ -171,5 +169,5 @@ def test_the_published_schema_carries_the_bounds() -> None:
     assert schemas["MetricsRequest"]["properties"]["metrics"]["maxItems"] == 5000
     point = schemas["MetricPoint"]
     assert point["required"] == ["name", "value"]
-    assert point["properties"]["name"]["pattern"] == "^[a-zA-Z_:][a-zA-Z0-9_:]*$"
+    assert point["properties"]["name"]["pattern"] == r"^[^\u0000]*$"
     assert point["properties"]["labels"]["maxProperties"] == 64
