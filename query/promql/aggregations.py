@@ -67,8 +67,10 @@ def _summed(frame: Frame, groups: Groups, counts: Floats, means: bool) -> Floats
 
 
 def _variances(frame: Frame, groups: Groups, counts: Floats) -> Floats:
-    means = _reduced(np.add, _filled(frame, 0.0) / counts[groups.ids], groups)
-    apart = frame.values - means[groups.ids]
+    """From the least value of each group, so that equal values have no variance at all."""
+    least = _reduced(np.fmin, _filled(frame, np.nan), groups)
+    apart = np.where(frame.present, frame.values - least[groups.ids], 0.0)
+    apart -= (_reduced(np.add, apart, groups) / counts)[groups.ids]
     apart *= apart
     return _reduced(np.add, np.where(frame.present, apart, 0.0), groups) / counts
 

@@ -43,12 +43,15 @@ def rounded(values: Floats, nearest: Floats) -> Floats:
 
 
 def clamped(frame: Frame, lowest: Floats | None, highest: Floats | None) -> Frame:
-    """Values outside become the limit; NaN stay, a NaN limit makes all NaN, and where limits cross nothing is left."""
+    """Values outside become the limit; where limits cross nothing is left.
+
+    NaN makes NaN, except that -Inf is the less and +Inf the greater of two, whatever the other is (Go's Min and Max).
+    """
     values, present = frame.values, frame.present
     if highest is not None:
-        values = np.minimum(values, highest)
+        values = np.where(np.isneginf(highest) | np.isneginf(values), -np.inf, np.minimum(values, highest))
     if lowest is not None:
-        values = np.maximum(values, lowest)
+        values = np.where(np.isposinf(lowest) | np.isposinf(values), np.inf, np.maximum(values, lowest))
     if lowest is not None and highest is not None:
         present = present & ~(highest < lowest)
     return renamed(Frame(frame.table, values, present))

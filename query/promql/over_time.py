@@ -83,12 +83,15 @@ def mean(windows: Windows) -> Answer:
 
 
 def variance(windows: Windows) -> Answer:
-    """The mean of the squared distances from the mean; NaN where a sample is not finite."""
+    """The mean of the squared distances from the mean; NaN where a sample is not finite.
+
+    Values are taken from the window's first, so that the same value many times has no variance at all.
+    """
     values = np.zeros(windows.low.size)
     for part in windows.chunks():
         samples = windows.samples.values[part.places]
-        middle = part.sums(samples / part.spread(part.counts.astype(np.float64)))
-        samples = samples - part.spread(middle)
+        samples -= part.spread(samples[part.starts])
+        samples -= part.spread(part.sums(samples) / part.counts)
         samples *= samples
         values[part.cells] = part.sums(samples) / part.counts
     return values.reshape(windows.low.shape), windows.counts > 0

@@ -323,9 +323,13 @@ class Reference:
             high = {"clamp": numbers[-1], "clamp_max": numbers[0], "clamp_min": math.inf}[name]
 
             def clamp(value: float) -> float:
-                return (
-                    math.nan if math.isnan(value) or math.isnan(low) or math.isnan(high) else max(low, min(high, value))
-                )
+                if -math.inf in (high, value):
+                    value = -math.inf
+                else:
+                    value = math.nan if math.isnan(value) or math.isnan(high) else min(high, value)
+                if math.inf in (low, value):
+                    return math.inf
+                return math.nan if math.isnan(value) or math.isnan(low) else max(low, value)
 
             return _renamed(vector, clamp)
         if name == "round":
