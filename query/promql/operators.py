@@ -96,14 +96,15 @@ def of_vectors(node: Binary, left: Frame, right: Frame, budget: Budget) -> Frame
     sides = (others, values) if swapped else (values, others)
     table = LabelTable(_result_labels(node, many.table, one.table, many_rows, one_rows))
     groups = table.equal()
-    signatures = many_ids[many_rows]
-    _refuse_ambiguous(matching, signatures, groups.ids, present)
-    if node.operator not in COMPARISONS:
-        return merged(Frame(table, _ARITHMETIC[node.operator](*sides), present), groups)
-    holds = _COMPARISON[node.operator](*sides)
-    if node.as_bool:
-        return merged(Frame(table, holds.astype(np.float64), present), groups)
-    return merged(Frame(table, sides[0], present & holds), groups)
+    if node.operator in COMPARISONS:
+        holds = _COMPARISON[node.operator](*sides)
+        values = holds.astype(np.float64) if node.as_bool else sides[0]
+        # What a filter leaves out is matched with nothing, so it makes no match ambiguous.
+        present = present if node.as_bool else present & holds
+    else:
+        values = _ARITHMETIC[node.operator](*sides)
+    _refuse_ambiguous(matching, many_ids[many_rows], groups.ids, present)
+    return merged(Frame(table, values, present), groups)
 
 
 def _refuse_duplicates(many: Frame, one: Frame, ids: npt.NDArray[np.intp], matching: Matching, side: str) -> None:
