@@ -144,6 +144,8 @@ def test_the_ready_lines_of_a_plain_start(new_instance: Callable[..., Any]) -> N
     assert re.search(r"x-org-key  obs_[0-9a-f]{16}$", printed, re.MULTILINE)
     assert re.search(r"secret  [0-9a-f]{64}$", printed, re.MULTILINE)
     assert re.search(r"token  \S+\.\S+\.\S+$", printed, re.MULTILINE)
+    assert re.search(r"e-mail  owner@development\.localhost$", printed, re.MULTILINE)
+    assert re.search(r"password  [0-9a-f]{24}$", printed, re.MULTILINE)
     assert re.fullmatch(r"aegis is ready on http://127\.0\.0\.1:\d+", lines[-1])
 
 
@@ -165,6 +167,15 @@ def test_the_query_api_runs_on_its_own(instance: Any) -> None:
         answer = httpx.post(f"{url}/query/logs/search", json={"start": 0, "end": 1}, headers=token)
         assert answer.json()["logs"] == []
         assert httpx.post(f"{url}/v1/logs", content=b"{}").status_code == 404
+        login = {"email": instance.facts["email"], "password": instance.facts["password"]}
+        granted = httpx.post(f"{url}/auth/login", json=login, timeout=30).json()
+        # Each of the two takes the tokens of the other, as they share the secret and the control plane.
+        own = {"authorization": f"Bearer {granted['access_token']}"}
+        assert instance.http.get("/members", headers=own).json()["members"][0]["email"] == login["email"]
+        made = httpx.post(f"{url}/keys", json={"name": "made beside the gateway"}, headers=own)
+        assert (made.status_code, len(made.json()["secret"])) == (201, 64)
+        for served in (f"{url}/openapi.json", f"{instance.url}/openapi.json"):
+            assert {"/auth/login", "/members/{user_id}", "/audit"} <= set(httpx.get(served, timeout=30).json()["paths"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     finally:

@@ -12,6 +12,8 @@ from argon2 import PasswordHasher
 from control_api import PASSWORD, ControlApi
 
 from query.callers import Callers
+from query.control.app import keep_trimmed
+from query.control.passwords import Passwords
 from query.control.sign_in import SignIn
 from query.tokens import Tokens
 from storage.actor import Actor
@@ -68,8 +70,6 @@ async def test_whatever_is_wrong_is_told_alike(control_api: ControlApi) -> None:
 
 async def test_an_unknown_address_takes_as_long_as_a_wrong_password(control_api: ControlApi) -> None:
     """With parameters that take some 30 ms, so that a check left out would show."""
-    from query.control.passwords import Passwords
-
     slow = Passwords(PasswordHasher(time_cost=4, memory_cost=16384, parallelism=1))
     user = await control_api.user()
     await control_api.plane.users.set_password_hash(user.id, await slow.hash(PASSWORD))
@@ -181,6 +181,37 @@ async def eventually_out(api: ControlApi, access_token: str) -> None:
     async with asyncio.timeout(2.0):
         while (await api.ask("GET", "/auth/me", access_token)).status_code != 401:
             await asyncio.sleep(0.02)
+
+
+async def test_a_successor_under_another_key_is_not_given(control_api: ControlApi) -> None:
+    """The signing key was changed after a rotation: what follows now is not what was given out then."""
+    first = (await control_api.logged_in(await control_api.user()))["refresh_token"]
+    second = (await refreshed(control_api, first)).json()["refresh_token"]
+    changed = SignIn(
+        control_api.plane, Tokens("c" * 32), control_api.passwords, access_token_s=60, refresh_token_s=3600
+    )
+    with pytest.raises(Refused) as caught:
+        await changed.refresh(first)
+    assert caught.value.code == "bad_token"
+    assert told(await refreshed(control_api, second)) == (401, "bad_token")
+
+
+async def test_both_tables_are_kept_within_their_bounds(control_api: ControlApi) -> None:
+    user = await control_api.user()
+    await control_api.logged_in(user)
+    for days in range(1, 12):
+        await control_api.plane.organizations.update(control_api.ours.scope, retention_days=days)
+    count = "SELECT count(*) FROM audit_log WHERE organization_id = $1::text::uuid"
+    assert await control_api.sql(count, control_api.ours.id) > 11
+    over = "UPDATE sessions SET expires_at = now() - interval '2 days' WHERE user_id = $1::text::uuid"
+    await control_api.sql(over, user.id)
+    trimming = asyncio.create_task(keep_trimmed(control_api.plane, audit_days=9, audit_rows_max=10))
+    left = "SELECT count(*) FROM sessions WHERE user_id = $1::text::uuid"
+    async with asyncio.timeout(5):
+        while await control_api.sql(left, user.id):
+            await asyncio.sleep(0.02)
+    assert await control_api.sql(count, control_api.ours.id) == 10
+    trimming.cancel()
 
 
 @pytest.mark.parametrize("how", ["expired", "disabled", "removed", "logged out"])
