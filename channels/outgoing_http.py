@@ -46,6 +46,7 @@ class OutgoingHttp:
         total_timeout_s: float = TOTAL_TIMEOUT_S,
     ) -> None:
         self._total_timeout_s = total_timeout_s
+        self._destinations = destinations
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl_context or httpcore.default_ssl_context(),
             max_connections=_CONNECTIONS_MAX,
@@ -88,6 +89,10 @@ class OutgoingHttp:
             raise Unavailable(f"cannot reach {target.authority}: no answer within {self._total_timeout_s:g} s") from exc
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError) as exc:
             raise Unavailable(f"cannot reach {target.authority}: {_reason(exc)}") from exc
+
+    async def check(self, target: Target) -> None:
+        """Look at a destination without connecting. Raises as `post` does."""
+        await self._destinations.addresses_of(target.host, target.port)
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from channels.definitions import Channel, EmailConfig, SlackConfig
+from channels.definitions import Channel, Config, EmailConfig, SlackConfig
 from channels.email import SmtpServer, email_message, send_email
 from channels.notification import Notification
 from channels.outgoing_http import OutgoingHttp, Reply
@@ -63,6 +63,18 @@ class Senders:
         except Unavailable as exc:
             error, is_receivers = exc.reason, True
         return Outcome((time.monotonic() - began) * 1000, status, error, is_receivers, retry_after_s)
+
+    async def check(self, config: Config) -> None:
+        """Look where a channel leads now. Raises `Refused` that blames the URL when nothing may be sent there."""
+        if isinstance(config, EmailConfig):
+            return
+        target = parse_url(config.url)
+        try:
+            await self._http.check(target)
+        except Refused as exc:
+            raise Refused(exc.reason, code="invalid_field", path="config.url") from exc
+        except Unavailable:
+            return  # A name that is not there yet may come; it is looked at with every connection.
 
     async def _send(self, channel: Channel, notifications: Sequence[Notification], dedup_key: str) -> Reply | None:
         config = channel.config

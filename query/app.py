@@ -8,6 +8,7 @@ from typing import Any, Self
 from fastapi import APIRouter, FastAPI
 
 from query.admission import Admission
+from query.alerting.app import Alerting, alerting_router
 from query.control.app import Control, control_router
 from query.layer import QueryLayer
 from query.limits import Limits
@@ -100,12 +101,15 @@ def add_queries(
     *,
     admission: Admission | None = None,
     control: Control | None = None,
+    alerting: Alerting | None = None,
 ) -> None:
     """Put every question on an application, each with its turn, by default within the limits of the roles; with `control` also
-    logins and what an organization manages itself."""
+    logins and what an organization manages itself, with `alerting` monitors and who is told."""
     app.include_router(query_router(stores, tokens))
     if control is not None:
         app.include_router(control_router(control, tokens))
+    if alerting is not None:
+        app.include_router(alerting_router(alerting, tokens))
     app.add_middleware(QueryLayer, admission=admission or Admission(Limits()))
 
 
@@ -116,12 +120,13 @@ def create_query_app(
     health: Health,
     admission: Admission | None = None,
     control: Control | None = None,
+    alerting: Alerting | None = None,
     addresses: ClientAddresses | None = None,
 ) -> FastAPI:
     """The query API alone."""
     app = _QueryApp(title="Aegis query API", version="0.1.0", summary="Ask for what was sent.")
     app.addresses = addresses or app.addresses
     install_error_replies(app)
-    add_queries(app, stores, tokens, admission=admission, control=control)
+    add_queries(app, stores, tokens, admission=admission, control=control, alerting=alerting)
     app.include_router(health_router(health))
     return app

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
 from storage.control_plane_pool import ControlPlanePool, from_json, org_uuid, to_json, uuid_or_none
 from storage.named_queries import load_queries
 from storage.scope import OrgScope
-from topics.errors import Refused
+from topics.errors import Refused, TooExpensive
+
+MONITORS_MAX: Final = 10_000
 
 _SQL = load_queries("monitors.sql")
 
@@ -41,13 +43,21 @@ class Monitors:
     async def create(
         self, scope: OrgScope, *, name: str, kind: str, definition: Mapping[str, Any], enabled: bool = True
     ) -> StoredMonitor:
-        """Create a monitor. `Refused` "conflict" when the organization has one of this name."""
-        values = (org_uuid(scope), name, kind, to_json(definition), enabled)
-        return _monitor((await self._pool.fetch("create the monitor", _SQL["create"], *values))[0])
+        """Create a monitor. `Refused` "conflict" when the organization has one of this name, `TooExpensive` past 10,000."""
+        values = (org_uuid(scope), name, kind, to_json(definition), enabled, MONITORS_MAX)
+        rows = await self._pool.fetch("create the monitor", _SQL["create"], *values)
+        if not rows:
+            raise TooExpensive(f"{MONITORS_MAX} monitors", "one monitor more")
+        return _monitor(rows[0])
 
     async def list_in(self, scope: OrgScope) -> list[StoredMonitor]:
         """The organization's monitors by name; deleted ones are gone."""
         return [_monitor(row) for row in await self._pool.fetch("list monitors", _SQL["list"], org_uuid(scope))]
+
+    async def page(self, scope: OrgScope, *, behind_name: str | None = None, limit: int = 100) -> list[StoredMonitor]:
+        """The same, `limit` of them behind a name."""
+        rows = await self._pool.fetch("list monitors", _SQL["page"], org_uuid(scope), behind_name, limit)
+        return [_monitor(row) for row in rows]
 
     async def get(self, scope: OrgScope, monitor_id: str) -> StoredMonitor:
         """One monitor. `Refused` "not_found" when the organization has no such one."""

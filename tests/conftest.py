@@ -10,4 +10,5 @@ pytest_plugins = (
     "control_api",
     "recorded_alerts",
     "watch_simulation",
+    "alerting_api",
 )

@@ -19,6 +19,9 @@ HEAD_BYTES_MAX = 65_536
 HEAD_TIMEOUT_S = 20.0
 LINGER_S = 1.0
 BODY_BYTES_MAX = 65_536
+FILE_BYTES_MAX = 1 << 20
+FILES = frozenset({"/monitors/import"})
+"""Where the body is a file that people keep."""
 BODY_TIMEOUT_S = 20.0
 
 Receive = Callable[[], Coroutine[Any, Any, Any]]
@@ -107,7 +110,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 async def serve_bounded(app: Callable[..., Awaitable[None]], scope: Any, receive: Receive, send: Send) -> None:
-    """Run an ASGI application on a body of at most 64 KB that arrives within 20 s; answer 413 or 408 otherwise.
+    """Run an ASGI application on a body of at most 64 KB (of a file 1 MB) that arrives within 20 s; answer 413 or 408 otherwise.
 
     The body is read before the application is called. It is for routes whose bodies are questions, not data.
     """
@@ -115,7 +118,8 @@ async def serve_bounded(app: Callable[..., Awaitable[None]], scope: Any, receive
         await app(scope, receive, send)
         return
     try:
-        body = await read_body(receive, bytes_max=BODY_BYTES_MAX, timeout_s=BODY_TIMEOUT_S)
+        bytes_max = FILE_BYTES_MAX if scope["path"] in FILES else BODY_BYTES_MAX
+        body = await read_body(receive, bytes_max=bytes_max, timeout_s=BODY_TIMEOUT_S)
     except Refused as exc:
         await _reply(send, error_reply(exc))
         return

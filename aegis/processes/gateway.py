@@ -19,6 +19,7 @@ from aegis.access import (
     tokens,
 )
 from aegis.control import opened_control
+from aegis.notifying import opened_alerting
 from aegis.settings import Settings
 from aegis.wiring import declare_all_topics_in_time, opened_clickhouse, opened_timescale
 from gateway.app import GatewayApp
@@ -82,7 +83,8 @@ async def run_gateway(settings: Settings, *, with_query: bool, listener: int | N
             stores = Stores.over(clickhouse, control_plane.usage, timescale, metrics_cache_bytes=cache_bytes)
             who = tokens(settings, callers)
             control = await stack.enter_async_context(opened_control(settings, control_plane, who))
-            add_queries(app, stores, who, admission=Admission(limits), control=control)
+            alerting = await stack.enter_async_context(opened_alerting(settings, control_plane, producer))
+            add_queries(app, stores, who, admission=Admission(limits), control=control, alerting=alerting)
             checks |= {"clickhouse": clickhouse.ping, "timescale": stores.metrics.ping}
         health = Health("gateway", checks, required=frozenset({"redis"}))
         app.include_router(health_router(health))

@@ -15,6 +15,7 @@ from aegis.access import (
     tokens,
 )
 from aegis.control import opened_control
+from aegis.notifying import opened_alerting
 from aegis.settings import Settings
 from aegis.wiring import opened_clickhouse, opened_timescale
 from query.admission import Admission
@@ -33,7 +34,7 @@ async def run_query(settings: Settings) -> None:
         stop = stop_on_signals()
         clickhouse = await stack.enter_async_context(opened_clickhouse(settings))
         timescale = await stack.enter_async_context(opened_timescale(settings))
-        # The master key is needed to make API keys, and for nothing else here.
+        # The master key is needed to make API keys, and for the secrets of channels.
         control_plane = await stack.enter_async_context(
             opened_control_plane(settings, with_secrets=settings.master_key is not None)
         )
@@ -53,6 +54,7 @@ async def run_query(settings: Settings) -> None:
             health=health,
             admission=Admission(limits),
             control=control,
+            alerting=await stack.enter_async_context(opened_alerting(settings, control_plane)),
             addresses=client_addresses(settings),
         )
         log.info("listening on http://%s:%d", *sock.getsockname()[:2])

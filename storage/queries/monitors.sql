@@ -1,8 +1,10 @@
 -- Statements of storage/monitors.py.
 
 -- name: create
+-- $6 is how many an organization may have.
 INSERT INTO monitors (organization_id, name, kind, definition, enabled)
-VALUES ($1, $2, $3, $4, $5)
+SELECT $1, $2, $3, $4, $5
+WHERE (SELECT count(*) FROM monitors WHERE organization_id = $1 AND deleted_at IS NULL) < $6::bigint
 RETURNING id, organization_id, name, kind, definition, enabled, version, created_at, updated_at;
 
 -- name: list
@@ -10,6 +12,13 @@ SELECT id, organization_id, name, kind, definition, enabled, version, created_at
 FROM monitors
 WHERE organization_id = $1 AND deleted_at IS NULL
 ORDER BY name;
+
+-- name: page
+SELECT id, organization_id, name, kind, definition, enabled, version, created_at, updated_at
+FROM monitors
+WHERE organization_id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR name > $2)
+ORDER BY name
+LIMIT $3;
 
 -- name: get
 SELECT id, organization_id, name, kind, definition, enabled, version, created_at, updated_at
