@@ -144,7 +144,7 @@ class Evaluation:
             case _:
                 raise failed(f"a range was expected, not a {kind_of(node)}")
         self.budget.check_cells(len(samples.table), len(times_ms))
-        return windows_of(samples, ends, times_ms, node.range_ms)
+        return windows_of(samples, ends, times_ms, node.range_ms, self.budget.check_time)
 
     def subquery_samples(self, node: Subquery, ends_ms: Ints) -> Samples:
         begin, end, step = inner_steps(node, int(ends_ms.min()), int(ends_ms.max()))
@@ -179,7 +179,7 @@ class Evaluation:
             return operators.with_scalar(node, left, self.numbers(node.right, times_ms), scalar_left=False)
         right = self.frame(node.right, times_ms)
         if node.operator in SET_OPERATORS:
-            return operators.of_sets(node, left, right)
+            return operators.of_sets(node, left, right, self.budget)
         return operators.of_vectors(node, left, right, self.budget)
 
     def _called(self, node: Call, times_ms: Ints) -> Frame:

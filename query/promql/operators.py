@@ -69,10 +69,11 @@ def _any_of(ids: npt.NDArray[np.intp], present: Mask, count: int) -> Mask:
     return there
 
 
-def of_sets(node: Binary, left: Frame, right: Frame) -> Frame:
+def of_sets(node: Binary, left: Frame, right: Frame, budget: Budget) -> Frame:
     """and, or, unless: which series are there, whatever their values."""
     left_ids, right_ids, count = _signatures(left.table, right.table, node.matching)
     if node.operator == "or":
+        budget.check_cells(len(left.table) + len(right.table), left.shape[1])
         added = right.present & ~_any_of(left_ids, left.present, count)[right_ids]
         table = LabelTable(left.table.rows + right.table.rows)
         both = Frame(table, np.concatenate((left.values, right.values)), np.concatenate((left.present, added)))

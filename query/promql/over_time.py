@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from query.promql.quantiles import quantiles_of_lists, quantiles_of_rows
-from query.promql.rates import Answer, reduce_windows
+from query.promql.rates import Answer
 from query.promql.source import Floats
-from query.promql.sums import compensated_means, compensated_sums, may_be_off, of_windows
-from query.promql.windows import AT_A_TIME, Windows
+from query.promql.sums import compensated_means, compensated_sums, exact_sum, may_be_off, of_windows
+from query.promql.windows import AT_A_TIME, Positions, Windows
 
+_FEW = 200
+"""Windows up to which each is summed up exactly for itself: a call takes as long as some terms of all windows at a time."""
 _KINDS_MAX = 64
 """Different numbers of samples in windows up to which those of one number are sorted together, as rows of a matrix."""
 
@@ -19,7 +21,7 @@ _KINDS_MAX = 64
 def _reduced(operation: np.ufunc, windows: Windows) -> Answer:
     present = windows.counts > 0
     values = np.zeros(present.shape)
-    values[present] = reduce_windows(operation, windows.samples.values, windows.low[present], windows.high[present])
+    values[present] = windows.reduced(operation, windows.samples.values, windows.low[present], windows.high[present])
     return values, present
 
 
@@ -53,20 +55,35 @@ def last(windows: Windows) -> Answer:
     return values, there
 
 
+def _exactly(windows: Windows, low: Positions, counts: Positions, means: bool) -> Floats:
+    """The sums or means of some windows again, without the error of a plain sum."""
+    found = np.empty(len(low))
+    left = np.ones(len(low), dtype=np.bool_)
+    if len(low) <= _FEW:  # Long windows, one by one, are faster than term by term.
+        for number, (begin, count) in enumerate(zip(low.tolist(), counts.tolist(), strict=True)):
+            exact = exact_sum(windows.samples.values[begin : begin + count])
+            if exact is not None:
+                found[number], left[number] = exact / count if means else exact, False
+            windows.check()
+    if left.any():
+        compensated = compensated_means if means else compensated_sums
+        found[left] = compensated(*of_windows(windows.samples.values, low[left], counts[left], windows.check))
+    return found
+
+
 def _summed(windows: Windows, means: bool) -> Answer:
     samples = windows.samples
     there = windows.counts > 0
     low, high = windows.low[there], windows.high[there]
     counts = high - low
-    sums = reduce_windows(np.add, samples.values, low, high)
+    sums = windows.reduced(np.add, samples.values, low, high)
     if samples.derive("not negative", lambda: not (samples.values < 0).any()):
         off = np.isinf(sums)
     else:
-        off = may_be_off(sums, reduce_windows(np.add, np.abs(samples.values), low, high), counts)
+        off = may_be_off(sums, windows.reduced(np.add, np.abs(samples.values), low, high), counts)
     found = sums / counts if means else sums
     if off.any():
-        exactly = compensated_means if means else compensated_sums
-        found[off] = exactly(*of_windows(samples.values, low[off], counts[off]))
+        found[off] = _exactly(windows, low[off], counts[off], means)
     values = np.zeros(there.shape)
     values[there] = found
     return values, there
@@ -117,6 +134,7 @@ def quantile(windows: Windows, phi: Floats) -> Answer:
                 cells = alike[begin : begin + some]
                 samples = windows.samples.values[low[cells, np.newaxis] + np.arange(size)]
                 values[cells] = quantiles_of_rows(samples, phis[cells])
+                windows.check()
     else:
         for part in windows.chunks():
             samples = windows.samples.values[part.places]

@@ -55,20 +55,8 @@ def _fallen(windows: Windows, falls: Falls) -> Floats:
     last = falls.before[windows.high]
     lost = np.zeros(first.shape)
     hit = first < last
-    lost[hit] = reduce_windows(np.add, falls.amounts, first[hit], last[hit])
+    lost[hit] = windows.reduced(np.add, falls.amounts, first[hit], last[hit])
     return lost
-
-
-def reduce_windows(operation: np.ufunc, values: Floats, low: Positions, high: Positions) -> Floats:
-    """`operation` over values[low:high] of windows that are not empty."""
-    if len(low) == 0:
-        return np.empty(0)
-    bounds = np.empty(2 * len(low), dtype=np.int64)
-    bounds[0::2], bounds[1::2] = low, high
-    if high.max() == len(values):
-        values = np.append(values, 0.0)
-    reduced: Floats = operation.reduceat(values, bounds)[::2]
-    return reduced
 
 
 def extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> Answer:

@@ -6,6 +6,7 @@ done again in Prometheus' way (util/kahansum of its source), term by term, for a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -64,10 +65,23 @@ def compensated_means(count: int, terms: int, term: Term) -> Floats:
     return np.where(carrying_mean, mean + carry, total / number + carry / number)
 
 
-def of_windows(values: Floats, low: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> tuple[int, int, Term]:
-    """The arguments of the above for windows of an array."""
+def exact_sum(values: Floats) -> float | None:
+    """The sum of a list, rounded once; None where a term is not finite or a sum on the way would overflow."""
+    if not np.isfinite(values).all():
+        return None
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return None
+
+
+def of_windows(
+    values: Floats, low: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], check: Callable[[], None]
+) -> tuple[int, int, Term]:
+    """The arguments of the above for windows of an array; `check` is called for every term."""
 
     def term(k: int) -> tuple[Floats, Mask]:
+        check()
         there = counts > k
         return values[np.where(there, low + k, 0)], there
 

@@ -16,8 +16,8 @@ Positions = npt.NDArray[np.int64]
 _Derived = TypeVar("_Derived")
 AT_A_TIME = 65_536
 """Values that a chain of operations works on at a time, so that what it makes in between stays in the processor's cache."""
-EXPANDED_MAX = 4_000_000
-"""Samples of windows that are laid out at a time; windows overlap, so all of them may be many times the block."""
+EXPANDED_MAX, REDUCED_MAX = 4_000_000, 100_000_000
+"""Samples of windows that are laid out, or reduced, at a time; windows overlap, so all of them may be many times the block."""
 
 
 def _is_stale(values: Floats) -> Mask:
@@ -147,7 +147,8 @@ def latest(block: SeriesBlock, times_ms: Ints, lookback_ms: int) -> tuple[Positi
 class Windows:
     """The samples of `samples` at places from `low` up to `high` (series x steps), in (`end_ms` - `range_ms`, `end_ms`].
 
-    `step_ms` are the times of the steps themselves, which @ and offset move the ends of windows away from.
+    `step_ms` are the times of the steps themselves, which @ and offset move the ends of windows away from. `check` is called
+    after every some millions of samples that were looked at, and raises when that has taken too long.
     """
 
     samples: Samples
@@ -156,6 +157,7 @@ class Windows:
     end_ms: Ints
     step_ms: Ints
     range_ms: int
+    check: Callable[[], None]
 
     @property
     def counts(self) -> Positions:
@@ -165,16 +167,17 @@ class Windows:
         """The windows that hold samples, each laid out for itself, some at a time."""
         low, counts = self.low.ravel(), self.counts.ravel()
         filled = np.nonzero(counts)[0]
-        if len(filled) == 0:
-            return
-        sizes = np.cumsum(counts[filled])
-        begin = 0
-        while begin < len(filled):
-            before = sizes[begin - 1] if begin else 0
-            end = max(int(np.searchsorted(sizes, before + EXPANDED_MAX, side="right")), begin + 1)
-            part = filled[begin:end]
-            yield Expanded(part, low[part], counts[part])
-            begin = end
+        for part in parts_of(counts[filled], EXPANDED_MAX):
+            self.check()
+            yield Expanded(filled[part], low[filled[part]], counts[filled[part]])
+
+    def reduced(self, operation: np.ufunc, values: Floats, low: Positions, high: Positions) -> Floats:
+        """`operation` over values[low:high] for lists of places, where low < high."""
+        found = np.empty(len(low))
+        for part in parts_of(high - low, REDUCED_MAX):
+            self.check()
+            found[part] = reduce_windows(operation, values, low[part], high[part])
+        return found
 
 
 class Expanded:
@@ -204,12 +207,34 @@ class Expanded:
         return sums
 
 
-def windows_of(samples: Samples, end_ms: Ints, step_ms: Ints, range_ms: int) -> Windows:
+def parts_of(sizes: Positions, most: int) -> Iterator[slice]:
+    """Slices of a list whose sizes sum up to `most` at most, or that hold one that is larger."""
+    sums = np.cumsum(sizes)
+    begin = 0
+    while begin < len(sums):
+        before = int(sums[begin - 1]) if begin else 0
+        end = max(int(np.searchsorted(sums, before + most, side="right")), begin + 1)
+        yield slice(begin, end)
+        begin = end
+
+
+def reduce_windows(operation: np.ufunc, values: Floats, low: Positions, high: Positions) -> Floats:
+    """`operation` over values[low:high] for lists of places, where low < high; what lies between two windows is passed over."""
+    bounds = np.empty(2 * len(low), dtype=np.int64)
+    bounds[0::2], bounds[1::2] = low, high
+    if high.max(initial=0) == len(values):
+        values = np.append(values, 0.0)
+    return np.asarray(operation.reduceat(values, bounds)[::2]) if len(low) else np.empty(0)
+
+
+def windows_of(samples: Samples, end_ms: Ints, step_ms: Ints, range_ms: int, check: Callable[[], None]) -> Windows:
     """A window for every series and step. Ends at even steps that divide the range need one search for both sides."""
     steps = len(end_ms)
     pace = int(end_ms[1] - end_ms[0]) if steps > 1 else 0
     if pace > 0 and range_ms % pace == 0 and range_ms // pace <= 2 * steps:
         shift = range_ms // pace
         places = samples.ends_at(end_ms[0] - range_ms + np.arange(steps + shift) * pace)
-        return Windows(samples, places[:, :steps], places[:, shift:], end_ms, step_ms, range_ms)
-    return Windows(samples, samples.ends_at(end_ms - range_ms), samples.ends_at(end_ms), end_ms, step_ms, range_ms)
+        return Windows(samples, places[:, :steps], places[:, shift:], end_ms, step_ms, range_ms, check)
+    return Windows(
+        samples, samples.ends_at(end_ms - range_ms), samples.ends_at(end_ms), end_ms, step_ms, range_ms, check
+    )
