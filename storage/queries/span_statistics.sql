@@ -39,7 +39,7 @@ FROM
         sum(duration_ns) AS duration_sum
     FROM
     (
-        SELECT DISTINCT caller, callee, duration_ns, status, identity
+        SELECT caller, callee, duration_ns, status
         FROM
         (
             SELECT
@@ -47,7 +47,7 @@ FROM
                 service AS callee,
                 duration_ns,
                 status,
-                cityHash64(trace_id, span_id, parent_span_id, operation, kind, ts) AS identity
+                cityHash64(trace_id, span_id, parent_span_id, service, operation, kind, ts, duration_ns, status) AS identity
             FROM spans
             WHERE org_id = {org_id:String} AND parent_span_id != ''
                 AND ts >= fromUnixTimestamp64Nano({start:Int64}, 'UTC') AND ts < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
@@ -61,6 +61,7 @@ FROM
                 AND ts < fromUnixTimestamp64Nano({near_end:Int64}, 'UTC')
         ) AS callers USING key
         WHERE caller != '' AND caller != callee
+        LIMIT 1 BY identity
     )
     GROUP BY caller, callee, bucket
 )
@@ -84,11 +85,10 @@ FROM
         sum(duration_ns) AS duration_sum
     FROM
     (
-        SELECT DISTINCT
+        SELECT
             service AS caller,
             duration_ns,
             status,
-            cityHash64(trace_id, span_id, parent_span_id, operation, kind, ts) AS identity,
             JSONExtract(
                 attributes,
                 'Tuple(`peer.service` String, `db.system.name` String, `db.system` String, `messaging.system` String)'
@@ -107,6 +107,7 @@ FROM
                     AND ts >= fromUnixTimestamp64Nano({near_start:Int64}, 'UTC')
                     AND ts < fromUnixTimestamp64Nano({near_end:Int64}, 'UTC')
             )
+        LIMIT 1 BY cityHash64(trace_id, span_id, parent_span_id, service, operation, kind, ts, duration_ns, status)
     )
     WHERE peer != '' AND peer != caller
     GROUP BY caller, peer, peer_type, bucket
