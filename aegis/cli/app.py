@@ -17,6 +17,7 @@ from aegis.cli import (
     geoip,
     operations,
     privacy,
+    promql,
     red,
     services,
     stores,
@@ -47,6 +48,7 @@ geoip.add_to(app)
 privacy.add_to(app)
 trace.add_to(app)
 red.add_to(app)
+promql.add_to(app)
 
 
 def main() -> None:

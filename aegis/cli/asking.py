@@ -33,14 +33,18 @@ def ask(
     path: str,
     parameters: Mapping[str, Any],
     *,
+    body: Mapping[str, Any] | None = None,
     org: str | None,
     url: str | None,
     token: str | None,
 ) -> dict[str, Any]:
-    """GET `path` of the query API. Raises `Refused` with the API's words, and `Unavailable` where there is no answer."""
+    """GET `path` of the query API, or POST a body to it.
+
+    Raises `Refused` with the API's words, and `Unavailable` where there is no answer.
+    """
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     place = (url or f"http://{host}:{settings.port}").rstrip("/")
-    return _get(f"{place}{path}", parameters, token or asyncio.run(_make_token(settings, org)))
+    return _request(f"{place}{path}", parameters, body, token or asyncio.run(_make_token(settings, org)))
 
 
 async def _make_token(settings: Settings, name: str | None) -> str:
@@ -60,12 +64,13 @@ def _the_only(known: list[Organization]) -> Organization:
     return known[0]
 
 
-def _get(url: str, parameters: Mapping[str, Any], token: str) -> dict[str, Any]:
+def _request(url: str, parameters: Mapping[str, Any], body: Mapping[str, Any] | None, token: str) -> dict[str, Any]:
     import httpx  # Imported here, because other commands shall start quickly.
 
     try:
         headers = {"authorization": f"Bearer {token}"}
-        response = httpx.get(url, params=dict(parameters), headers=headers, timeout=_TIMEOUT_S)
+        method = "GET" if body is None else "POST"
+        response = httpx.request(method, url, params=dict(parameters), json=body, headers=headers, timeout=_TIMEOUT_S)
         answer = orjson.loads(response.content)
         if response.status_code == 200:
             return dict(answer)

@@ -115,3 +115,13 @@ def test_the_example_of_the_readme(organization: Any) -> None:
         assert time.monotonic() < deadline, answer
         time.sleep(0.05)
     assert answer["source"] == "samples"
+
+    ask_it = ("promql", question["query"], "--token", organization.token)
+    table = organization.instance.aegis(*ask_it, "--until", "2025-10-31T10:05:00Z")
+    assert [line.split()[1:4] for line in table.splitlines() if line.startswith("│")] == [["{}", "│", "41.0"]]
+    bars = organization.instance.aegis(*ask_it, "--until", "2025-10-31T10:05:00Z", "--range", "5m", "--step", "1m")
+    (line,) = (line for line in bars.splitlines() if line.startswith("│"))
+    assert ("▁" in line, "█" in line, line.split()[-6:-1:2]) == (True, True, ["1", "41", "41.0"])
+    asked = organization.instance.aegis(*ask_it, "--until", "2025-10-31T10:05:00Z", "--json")
+    assert json.loads(asked)["series"] == [{"labels": {}, "points": [[1761905100000, 41.0]]}]
+    assert "1:5" in organization.instance.aegis("promql", "sum(", "--token", organization.token, fails=True)
