@@ -1,8 +1,9 @@
 """The text of an expression -> a text that `promql-parser` reads exactly, with what was taken out of it.
 
 The package follows Prometheus 2.45 and keeps no negative time behind @, no fraction of a second, no underscore in a number; its
-patterns are not RE2, and it overflows the stack on deep nesting. Durations, times and patterns are therefore replaced by their
-place in a list, numbers are written plainly, and depth is bounded, before it sees the text.
+patterns are not RE2, raw strings not raw, two names of a metric are taken, and it overflows the stack on deep nesting. Durations,
+times and patterns are therefore replaced by their place in a list, numbers are written plainly, and depth is bounded, before it
+sees the text.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _INT64_MS = 1 << 63
 class Prepared:
     """`text` names the n-th duration (ms), time behind @ (ms), pattern and string by n, counted from 1.
 
-    Label names and the values that labels are compared with stay in the text.
+    Label names and the values that labels are equal to stay in the text, quoted in one way.
     """
 
     text: str = ""
@@ -111,6 +112,10 @@ def string_of(token: str) -> str:
     return _ESCAPE.sub(said, token[1:-1]).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
 _RAW_BYTES = {byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
 
@@ -127,6 +132,10 @@ class _Reader:
         """The token before is the end of something that an operator or a modifier may follow."""
         self.listing = False
         """The token before is a word that label names in parentheses follow."""
+        self.around = ["", "", ""]
+        """The kinds or marks of the last three tokens."""
+        self.names = 0
+        """Quoted names of the metric between these braces."""
         self.awaits = ""
         """What the next number is, if it is not a value: "@", "offset"."""
         self.sign = 1
@@ -156,6 +165,7 @@ class _Reader:
 
     def _take(self, kind: str, token: str, at: int) -> None:
         awaited, self.awaits = self.awaits, ""
+        self.around = [*self.around[1:], token if kind == "mark" else kind]
         if awaited and token in "+-" and kind == "mark":
             self.sign = -1 if token == "-" else 1
             self.awaits = awaited
@@ -195,16 +205,21 @@ class _Reader:
         return str(len(values))
 
     def _string(self, token: str, at: int) -> None:
+        try:
+            said = string_of(token)
+        except (ValueError, OverflowError) as error:
+            refuse(str(error), self.text, at)
         place = self.open[-1] if self.open else ""
-        compared = place == "{" and "".join(self.parts[-3:]).rstrip()[-2:] in ("=~", "!~")
-        if compared or place not in ("{", "by"):
-            listed = self.prepared.patterns if compared else self.prepared.strings
-            try:
-                listed.append(string_of(token))
-            except (ValueError, OverflowError) as error:
-                refuse(str(error), self.text, at)
-            token = f'"{len(listed)}"'
-        self.parts.append(token)
+        operator = "".join(self.parts[-3:]).rstrip()[-2:] if place == "{" else ""
+        if operator in ("=~", "!~"):
+            self.prepared.patterns.append(said)
+            # The package wants to see that "" is not selected, and whether it is is looked at later.
+            self.parts.append(f'"{len(self.prepared.patterns)}{"|" if operator == "!~" else ""}"')
+        elif place in ("{", "by"):
+            self.parts.append(_quoted(said))
+        else:
+            self.prepared.strings.append(said)
+            self.parts.append(f'"{len(self.prepared.strings)}"')
         self.operand = True
 
     def _word(self, token: str, at: int) -> None:
@@ -218,9 +233,21 @@ class _Reader:
         else:
             self.operand = True
         self.listing = word in _LISTING
-        self.parts.append(token)
+        # A label may have the name of any word of the language.
+        self.parts.append(f'"{token}"' if self.open and self.open[-1] == "by" else token)
 
     def _mark(self, token: str, at: int) -> None:
+        if token == "{":
+            self.names = 0
+        if (
+            self.around[1] == "string"
+            and self.around[0] in ("{", ",")
+            and token in (",", "}")
+            and self.open[-1:] == ["{"]
+        ):
+            self.names += 1
+            if self.names > 1:
+                refuse("metric name must not be set twice", self.text, at)
         if token in "([{":
             self.open.append("by" if token == "(" and self.listing else token)
             if len(self.open) > DEPTH_MAX:

@@ -110,10 +110,6 @@ class _Builder:
         matchers = [self._matcher(matcher) for matcher in tree.matchers.matchers]
         if tree.name:
             matchers.insert(0, Matcher(NAME, "=", tree.name))
-        names = [matcher.value for matcher in matchers if matcher.label == NAME]
-        # The package keeps {"a", "b"} apart from {__name__="a", __name__="b"} no more than this.
-        if len(names) > 1 and (tree.name or re.search(r"[{,]\s*(\"[^\"]*\"|'[^']*')\s*[,}]", self.text)):
-            refuse(f"metric name must not be set twice: {names[0]!r} or {names[1]!r}", self.text)
         if all(matches_empty(matcher) for matcher in matchers):
             refuse("vector selector must contain at least one non-empty matcher", self.text)
         selector = Selector(self.selectors, tuple(matchers), self._offset(tree.offset), self._at(tree.at))
@@ -124,7 +120,7 @@ class _Builder:
         op = _OPS[str(tree.op).rpartition(".")[2]]
         if op in ("=", "!="):
             return Matcher(tree.name, op, tree.value)
-        pattern = self.prepared.patterns[int(tree.value) - 1]
+        pattern = self.prepared.patterns[int(tree.value.rstrip("|")) - 1]
         try:
             pattern_of(pattern)
         except re2.error as error:
