@@ -87,6 +87,11 @@ _ZSTD_3 = (
 _BLOCKS_1M = "min_compress_block_size = 1048576, max_compress_block_size = 1048576"
 VARIANTS = [
     Variant("as migrated"),
+    Variant("no attribute index", ("ALTER TABLE logs DROP INDEX attributes_values",)),
+    Variant(
+        "no attribute index, no ngrams",
+        ("ALTER TABLE logs DROP INDEX attributes_values", "ALTER TABLE logs DROP INDEX message_ngrams"),
+    ),
     Variant("as migrated, 1M", (f"ALTER TABLE logs MODIFY SETTING {_BLOCKS_1M}",)),
     first("as 0001"),
     first("no view", "DROP TABLE logs_hourly_view"),

@@ -8,9 +8,9 @@ an embedded ClickHouse of its own over HTTP; when merges have ended the question
 one after the other, from the call to the rows in Python.
 
 Cold: the server has just started and the files are not in the page cache (posix_fadvise). Warm: the median of `--repeat` runs
-after that. Each run's range ends a nanosecond later than the one's before, so that the server's cache of conditions, which
-remembers where the very same question found nothing, never answers. CPU is of server and client together, the mean of the warm
-runs.
+after that. Each run's range ends a nanosecond later than the one's before (a count of whole hours begins an hour earlier), so
+that the server's cache of conditions, which remembers where the very same question found nothing, never answers. CPU is of
+server and client together, the mean of the warm runs; it, and not the time, is what to compare on a machine that does other work.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def questions(clickhouse: ClickHouse, traces: list[str], address: str) -> list[Q
         return Asked(len(page.rows), page.stats.rows_read)
 
     async def count_whole(run: int) -> Asked:
-        answer = await counts.count(SCOPE, start_ns=START_NS, end_ns=END_NS + run)
+        answer = await counts.count(SCOPE, start_ns=START_NS - run * HOUR_NS, end_ns=END_NS)
         return Asked(sum(row.count for row in answer.rows), answer.stats.rows_read)
 
     async def count_ragged(run: int) -> Asked:
