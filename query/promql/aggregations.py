@@ -32,9 +32,8 @@ def _reduced(operation: np.ufunc, rows: Floats, groups: Groups) -> Floats:
         reduced: Floats = operation.reduceat(rows[groups.order], groups.starts, axis=0)
         return reduced
     found = np.empty((count, rows.shape[1]))
-    bounds = np.append(groups.starts, len(groups.order)).tolist()
     for group in range(count):
-        members = groups.order[bounds[group] : bounds[group + 1]]
+        members = groups.members(group)
         whole = len(members) == len(rows)
         operation.reduce(rows if whole else rows[members], axis=0, out=found[group])
     return found
@@ -51,7 +50,7 @@ def _filled(frame: Frame, value: float) -> Floats:
     return frame.values if frame.present.all() else np.where(frame.present, frame.values, value)
 
 
-def _summed(frame: Frame, groups: Groups, counts: Floats, means: bool) -> Floats:
+def _summed(frame: Frame, groups: Groups, counts: Floats, means: bool, budget: Budget) -> Floats:
     values = _filled(frame, 0.0)
     sums = _reduced(np.add, values, groups)
     # Terms of one sign lose nothing, and most series have one.
@@ -60,8 +59,9 @@ def _summed(frame: Frame, groups: Groups, counts: Floats, means: bool) -> Floats
     )
     found = sums / counts if means else sums
     exactly = compensated_means if means else compensated_sums
-    for group in np.nonzero(off.any(axis=1))[0]:
-        members, steps = np.nonzero(groups.ids == group)[0], off[group]
+    for group in np.nonzero(off.any(axis=1))[0].tolist():
+        members, steps = groups.members(group), off[group]
+        budget.check_time()
         found[group, steps] = exactly(*of_rows(values[members][:, steps], frame.present[members][:, steps]))
     return found
 
@@ -99,7 +99,7 @@ def aggregated(node: Aggregate, frame: Frame, parameter: Floats | None, budget: 
     present = counts > 0
     match node.operator:
         case "sum" | "avg":
-            values = _summed(frame, groups, counts, node.operator == "avg")
+            values = _summed(frame, groups, counts, node.operator == "avg", budget)
         case "min":
             values = _reduced(np.fmin, _filled(frame, np.nan), groups)
         case "max":
@@ -139,9 +139,8 @@ def largest(node: Aggregate, frame: Frame, parameter: Floats) -> Frame:
     groups = groups_of(node, frame.table)
     chosen = np.zeros(frame.shape, dtype=np.bool_)
     listed = []
-    bounds = np.append(groups.starts, rows).tolist()
     for group in range(len(groups.starts)):
-        members = groups.order[bounds[group] : bounds[group + 1]]
+        members = groups.members(group)
         values, present = frame.values[members], frame.present[members]
         key = -values if node.operator == "topk" else values
         order = np.lexsort((key, np.isnan(values), ~present), axis=0)

@@ -50,10 +50,14 @@ class Groups:
     def sizes(self) -> Rows:
         return np.diff(np.append(self.starts, len(self.ids)))
 
+    def members(self, group: int) -> Rows:
+        """The rows of a group."""
+        end = self.starts[group + 1] if group + 1 < len(self.starts) else len(self.ids)
+        return self.order[self.starts[group] : end]
+
     def shared(self) -> list[Rows]:
         """The rows of every group that has more than one."""
-        ends = np.append(self.starts, len(self.ids))
-        return [self.order[ends[g] : ends[g + 1]] for g in np.nonzero(self.sizes() > 1)[0]]
+        return [self.members(group) for group in np.nonzero(self.sizes() > 1)[0].tolist()]
 
 
 def group_rows(keys: Iterable[object]) -> tuple[Rows, Rows]:
