@@ -142,6 +142,18 @@ def test_what_is_sent_is_found_by_every_question_and_by_nobody_else(instance: An
     assert get(stranger, "/query/service-map", **DAY).json()["nodes"] == []
     assert get(stranger, "/query/usage").json()["days"] == []
 
+    # Limits of its own are known to the running gateway within seconds.
+    two_days = DAY | {"end": "2025-11-02T00:00:00Z"}
+    assert get(stranger, "/query/services", **two_days).status_code == 200
+    instance.aegis("org", "set", stranger.org_id, "--query-limits", '{"viewer": {"range_days": 1}}')
+    in_time(lambda: get(stranger, "/query/services", **two_days).status_code == 422)
+    refused = get(stranger, "/query/services", **two_days).json()["error"]
+    assert refused["details"] == [{"path": "range = 1 days", "message": "a time range of 2 days"}]
+    assert get(organization, "/query/services", **two_days).status_code == 200
+    wrong = ("org", "set", stranger.org_id, "--query-limits")
+    assert "settings.query.viewer.seconds" in instance.aegis(*wrong, '{"viewer": {"seconds": 0}}', fails=True)
+    assert "cannot read --query-limits" in instance.aegis(*wrong, "{", fails=True)
+
 
 def test_usage_is_counted_within_seconds_and_given_as_csv(organization: Any) -> None:
     send(organization)
