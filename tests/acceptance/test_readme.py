@@ -27,11 +27,19 @@ def run(command: str, facts: dict[str, Any]) -> dict[str, Any]:
         ("your_secret", facts["secret"]),
         ("obs_abc123", facts["org_key"]),
         ("<jwt>", facts["token"]),
+        ("your_password", facts["password"]),
     ):
         command = command.replace(example, real)
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=dict(os.environ), check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def test_the_curl_that_logs_in_gives_a_token_that_asks(instance: Any) -> None:
+    (logs_in,) = [block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if "/auth/login" in block]
+    granted = run(logs_in, instance.facts)
+    assert (granted["organization_id"], granted["role"]) == (instance.facts["org_id"], "owner")
+    assert "logs" in run(commands()[1], instance.facts | {"token": granted["access_token"]})
 
 
 def test_the_signed_curl_is_accepted_and_found(instance: Any) -> None:

@@ -30,7 +30,9 @@ def alive(pid: int) -> bool:
 
 
 def test_the_json_line_has_what_scripts_need(instance: Any) -> None:
-    assert set(instance.facts) == {"url", "org_id", "org_key", "secret", "token", "data_dir", "pids"}
+    assert set(instance.facts) == {
+        "url", "org_id", "org_key", "secret", "email", "password", "token", "data_dir", "pids",
+    }  # fmt: skip
     assert set(instance.facts["pids"]) == PROCESSES
     assert all(isinstance(pid, int) for pid in instance.facts["pids"].values())
     assert f"aegis is ready on {instance.url}" in instance.errors.read_text()
