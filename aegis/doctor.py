@@ -22,6 +22,7 @@ from topics.redis_streams.wire import Wire
 State = Literal["ok", "warning", "wrong"]
 
 _LETTERS_COUNTED = 1000
+_OUTBOX_WAITS_S = 120
 START_IT = "start it, or everything with `aegis up`; if it runs elsewhere, set "
 
 
@@ -43,6 +44,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("groups", _groups),
         ("dead letters", _dead_letters),
         ("postgresql", _postgres),
+        ("notifications", _notifications),
         ("timescaledb", _timescale),
         ("clickhouse", _clickhouse),
         ("migrations", _migrations),
@@ -61,6 +63,7 @@ _REMEDIES = {
     "dead letters": START_IT + "REDIS_HOST and REDIS_PORT",
     "groups": START_IT + "REDIS_HOST and REDIS_PORT",
     "postgresql": START_IT + "DATABASE_URL",
+    "notifications": START_IT + "DATABASE_URL",
     "timescaledb": START_IT + "TIMESCALE_HOST and TIMESCALE_PORT; if tables are missing, run `aegis migrate`",
     "clickhouse": START_IT + "CLICKHOUSE_HOST and CLICKHOUSE_PORT; if the database is missing, run `aegis migrate`",
     "migrations": "bring PostgreSQL, TimescaleDB and ClickHouse up first, then run `aegis migrate`",
@@ -173,6 +176,29 @@ async def _postgres(settings: Settings) -> list[Finding]:
             else:
                 findings.append(Finding("API keys", "ok", f"{len(snapshot.keys)} usable"))
     return findings
+
+
+async def _notifications(settings: Settings) -> list[Finding]:
+    """Channels that do not take what they are sent, and what has waited longer than a sender needs."""
+    async with opened_control_plane(settings, with_secrets=False) as control_plane:
+        overview = await control_plane.outbox.overview()
+        failing = await control_plane.channels.failing()
+    findings = [
+        Finding(
+            f"channel {each.name}",
+            "warning",
+            f"of {each.organization} has failed {each.failures} times: {each.last_error} ({each.waiting} wait)",
+            "`aegis channels test`; correct it, or switch it off",
+        )
+        for each in failing
+    ]
+    if overview.dead:
+        found = f"{overview.dead} were given up in the last day"
+        findings.append(Finding("notifications", "warning", found, "`aegis alerts show ID` says why"))
+    if overview.waiting and overview.oldest_s > _OUTBOX_WAITS_S and not failing:
+        found = f"{overview.waiting} wait, the oldest for {overview.oldest_s:.0f} s"
+        findings.append(Finding("notifications", "wrong", found, "start `aegis worker` with the duty `notify`"))
+    return findings or [Finding("notifications", "ok", f"{overview.waiting} wait")]
 
 
 async def _timescale(settings: Settings) -> list[Finding]:

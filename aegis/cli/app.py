@@ -11,10 +11,13 @@ import sys
 import typer
 
 from aegis.cli import (
+    alerts,
     api_tokens,
+    channels,
     credentials,
     dead_letters,
     geoip,
+    monitors,
     operations,
     privacy,
     promql,
@@ -49,6 +52,9 @@ privacy.add_to(app)
 trace.add_to(app)
 red.add_to(app)
 promql.add_to(app)
+monitors.add_to(app)
+alerts.add_to(app)
+channels.add_to(app)
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ class WebhookReceiver:
         self.answer: Answer = lambda _: 200
         self.delay_s = 0.0
         self.open_connections = 0
+        self._serving: set[asyncio.Task[None]] = set()
         self._arrived = asyncio.Condition()
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -64,6 +65,9 @@ class WebhookReceiver:
         """As a receiver that is away: the port refuses, `start` opens it again."""
         assert self._server is not None
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def wait_for(self, count: int, *, timeout_s: float = 10.0) -> list[Received]:
         """The first `count` requests, as soon as they are there."""
@@ -73,6 +77,9 @@ class WebhookReceiver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open_connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while line := (await reader.readline()).decode():
                 method, path, _ = line.split(" ", 2)
@@ -94,7 +101,10 @@ class WebhookReceiver:
                 writer.write(answer)
                 await writer.drain()
         self.open_connections -= 1
+        self._serving.discard(task)
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 @pytest.fixture
