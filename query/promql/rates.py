@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from query.promql.source import Floats, Mask
-from query.promql.windows import AT_A_TIME, Positions, Samples, Windows
+from query.promql.windows import AT_A_TIME, Samples, Windows
 
 Answer = tuple[Floats, Mask]
+Counts = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Falls:
     """Where samples are less than the one before: `before[p]` falls are before place p, and fall i was from `amounts[i]`."""
 
-    before: Positions
+    before: Counts
     amounts: Floats
 
 
@@ -31,9 +32,11 @@ def _steps_within(samples: Samples, here: Mask) -> Mask:
     return here
 
 
-def _counted(flags: Mask) -> Positions:
-    """How many flags are set of steps that end before place p, for every p up to the end."""
-    return np.concatenate(([0, 0], np.cumsum(flags)))
+def _counted(flags: Mask) -> Counts:
+    """How many flags are set of steps that end before place p, for every p up to the end. In 32 bits, since a block keeps it."""
+    counted = np.zeros(len(flags) + 2, dtype=np.int32)
+    np.cumsum(flags, out=counted[2:])
+    return counted
 
 
 def falls_of(samples: Samples) -> Falls | None:
@@ -51,8 +54,8 @@ def _find_falls(samples: Samples) -> Falls | None:
 
 def _fallen(windows: Windows, falls: Falls) -> Floats:
     """The sum of what was lost in the falls of each window."""
-    first = falls.before[np.minimum(windows.low + 1, windows.high)]
-    last = falls.before[windows.high]
+    first = falls.before[np.minimum(windows.low + 1, windows.high)].astype(np.int64)
+    last = falls.before[windows.high].astype(np.int64)
     lost = np.zeros(first.shape)
     hit = first < last
     lost[hit] = windows.reduced(np.add, falls.amounts, first[hit], last[hit])
@@ -139,7 +142,7 @@ def changes(windows: Windows) -> Answer:
     """How often a sample differs from the one before; NaN do not differ."""
     samples = windows.samples
 
-    def find() -> npt.NDArray[np.int64]:
+    def find() -> Counts:
         before, after = samples.values[:-1], samples.values[1:]
         return _counted(_steps_within(samples, (before != after) & ~(np.isnan(before) & np.isnan(after))))
 

@@ -89,20 +89,18 @@ class Samples:
         wrong |= (ts_ms[np.maximum(guess - 1, 0)] > times_ms) & (guess > starts)
         if wrong.any():
             series, step = np.nonzero(wrong)
-            guess[series, step] = self._searched(series + (part.start or 0), times_ms[step])
+            guess[series, step] = self._searched(part, series, times_ms[step])
 
-    def _searched(self, series: Positions, times_ms: Ints) -> Positions:
-        """The same by binary search, for pairs of a series and a time: series and time become one rising number."""
-        low, high = int(self.ts_ms.min()), int(self.ts_ms.max())
+    def _searched(self, part: slice, series: Positions, times_ms: Ints) -> Positions:
+        """The same by binary search, for pairs of a series of the part and a time: the two become one rising number."""
+        starts, ends = self.starts[part], self.ends[part]
+        ts_ms = self.ts_ms[starts[0] : ends[-1]]
+        low, high = int(ts_ms.min()), int(ts_ms.max())
         span = high - low + 1
-
-        def make() -> Positions:
-            owner = np.repeat(np.arange(len(self.starts)), self.ends - self.starts)
-            keys: Positions = owner * span + (self.ts_ms - low)
-            return keys
-
+        keys = np.repeat(np.arange(len(starts)), ends - starts) * span + (ts_ms - low)
         wanted = series * span + (np.clip(times_ms, low - 1, high) - low)
-        return np.searchsorted(self.derive("keys", make), wanted, side="right")
+        found: Positions = np.searchsorted(keys, wanted, side="right").astype(np.int64)
+        return found + int(starts[0])
 
 
 def all_samples(block: SeriesBlock) -> Samples:
