@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from aegis.settings import load_settings
@@ -54,7 +54,8 @@ def measured_instance() -> Iterator[MeasuredInstance]:
         line = process.stdout.readline()
         if not line:
             raise SystemExit(f"aegis up did not start; run {' '.join(argv)} to see why")
-        yield MeasuredInstance(**json.loads(line))
+        said = json.loads(line)
+        yield MeasuredInstance(**{each.name: said[each.name] for each in fields(MeasuredInstance)})
     finally:
         process.terminate()
         process.wait(60)
