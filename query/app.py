@@ -9,6 +9,8 @@ from fastapi import APIRouter, FastAPI
 
 from query.admission import Admission
 from query.alerting.app import Alerting, alerting_router
+from query.alerting.past_records import RecordReader
+from query.alerting.preview import preview_router
 from query.control.app import Control, control_router
 from query.layer import QueryLayer
 from query.limits import Limits
@@ -82,6 +84,8 @@ def query_router(stores: Stores, tokens: Tokens) -> APIRouter:
     router.include_router(metrics_router(queries, tokens))
     router.include_router(prometheus_router(queries, tokens))
     router.include_router(usage_router(stores.usage, tokens))
+    records = RecordReader(stores.logs, stores.spans, stores.rum, stores.samples)
+    router.include_router(preview_router(records, tokens))
     return router
 
 

@@ -132,6 +132,13 @@ class SpanStore:
         answer = await self._table.read(_SQL["trace"], SpanRow, conditions, limits, limit=spans_max + 1)
         return Trace(answer.rows[:spans_max], len(answer.rows) > spans_max, answer.stats)
 
+    async def page(
+        self, scope: OrgScope, selection: TraceSelection, limits: SearchLimits | None = None
+    ) -> RecordPage[SpanRow]:
+        """One page of the organization's spans themselves, whatever their traces; see `RecordTable.page`."""
+        conditions = _durations(selected(scope, selection), selection)
+        return await self._table.page(_SQL["select_spans"], SpanRow, selection, conditions, limits)
+
     async def search(
         self, scope: OrgScope, selection: TraceSelection, limits: SearchLimits | None = None
     ) -> RecordPage[TraceSummary]:
@@ -170,13 +177,18 @@ class SpanStore:
 
 def _matching(scope: OrgScope, selection: TraceSelection) -> Conditions:
     """The conditions that one span of a trace must meet, without the traces of the pages before."""
-    conditions = selected(scope, selection, continued=False)
-    if selection.duration_min_ns is not None:
-        conditions.add(_SQL["where_duration_min"], duration_min=selection.duration_min_ns)
-    if selection.duration_max_ns is not None:
-        conditions.add(_SQL["where_duration_max"], duration_max=selection.duration_max_ns)
+    conditions = _durations(selected(scope, selection, continued=False), selection)
     if selection.cursor is not None:
         not_seen = Template(_SQL[f"where_not_seen_{selection.order}"]).substitute(conditions=conditions.sql)
         go_on(conditions, selection)
         conditions.add(not_seen)
+    return conditions
+
+
+def _durations(conditions: Conditions, selection: TraceSelection) -> Conditions:
+    """The conditions, and those on how long the span took."""
+    if selection.duration_min_ns is not None:
+        conditions.add(_SQL["where_duration_min"], duration_min=selection.duration_min_ns)
+    if selection.duration_max_ns is not None:
+        conditions.add(_SQL["where_duration_max"], duration_max=selection.duration_max_ns)
     return conditions

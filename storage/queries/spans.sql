@@ -9,6 +9,12 @@ WHERE $conditions
 ORDER BY ts, record_id
 LIMIT {limit:UInt32};
 
+-- name: select_spans
+SELECT
+    toUnixTimestamp64Nano(ts), record_id, trace_id, span_id, parent_span_id, service, operation, kind, duration_ns, status,
+    status_message, attributes, events, links
+FROM spans;
+
 -- name: traces_newest
 -- One row a trace: the newest span that meets the conditions. Read from the end of the order key, so a page stops early.
 SELECT toUnixTimestamp64Nano(ts), record_id, trace_id

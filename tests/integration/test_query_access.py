@@ -32,8 +32,12 @@ ROUTES: dict[str, tuple[str, str, str]] = {
     "metric labels": ("GET", "/query/metrics/labels", "metrics:read"),
     "label values": ("GET", "/query/metrics/labels/service", "metrics:read"),
     "active series": ("GET", "/query/metrics/active", "metrics:read"),
+    "monitor preview": ("POST", "/monitors/preview", "monitors:read"),
 }
-QUESTIONS: dict[str, dict[str, str]] = {"metrics": {"query": "requests_total", "step": "5m"}}
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "metrics": {"query": "requests_total", "step": "5m"},
+    "monitor preview": {"monitor": {"name": "m", "kind": "metric", "metric": "requests_total", "critical": 300}},
+}
 """What a question has besides its day."""
 
 
@@ -68,6 +72,7 @@ async def test_another_organization_sees_nothing(asked: Asked, route: str) -> No
         "metric labels": {"labels": []},
         "label values": {"values": []},
         "active series": {"active_series": 0},
+        "monitor preview": {"transitions": []},
     }[route]
     assert mine.status_code == 200
     if empty is None:
