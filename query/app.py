@@ -67,7 +67,7 @@ class Stores:
             SpanStatistics(clickhouse),
             usage,
             MetricReader(timescale),
-            SampleReader(timescale.pool, cache_bytes=metrics_cache_bytes),
+            SampleReader(timescale, cache_bytes=metrics_cache_bytes),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -81,9 +80,15 @@ class OrganizationSource:
     known: KnownBlocks
     scope: OrgScope
     limits: Limits
+    lookback_ms: int
     series: int = 0
     samples: int = 0
     sources: set[str] = field(default_factory=set)
+
+    @property
+    def source(self) -> str:
+        """The coarsest that was read."""
+        return "1h" if "1h" in self.sources else "samples"
 
     async def select(self, selection: Selection) -> SeriesBlock:
         """As the protocol says. Raises `Refused`, `TooExpensive`, `Unavailable`."""
@@ -91,12 +96,16 @@ class OrganizationSource:
         found = await self.reader.select(
             self.scope, asked, series_max=self.limits.series_max, samples_max=self.limits.samples_max
         )
-        block = self.known.block_of(found)
+        # An instant selector looks back for the last sample, which then counts for its hour.
+        older = await self.reader.before_retention(
+            self.scope,
+            asked,
+            found,
+            carry_ms=self.lookback_ms if not selection.function and selection.range_ms == self.lookback_ms else 0,
+            samples_max=self.limits.samples_max,
+        )
+        block = self.known.block_of(found if older is None else older)
         self.series += len(block.labels)
         self.samples += len(block.values)
-        self.sources.add("samples")
+        self.sources.add("samples" if older is None else "1h")
         return block
-
-
-OpenSource = Callable[[OrgScope, Limits], OrganizationSource]
-"""A source for one query."""

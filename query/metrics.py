@@ -83,7 +83,8 @@ def metrics_router(queries: PromqlQueries, tokens: Tokens, *, now: Callable[[], 
         "",
         summary="Query metrics with PromQL",
         description="Points are `[unix milliseconds, value]`; a value that JSON cannot say is the text NaN, +Inf or -Inf, as in"
-        " ingestion. `source` says what was read: `samples`, or rollups of `1m`, `5m` or `1h`.",
+        " ingestion. `source` says what was read: `samples`, or `1h` where those are past their retention and the last"
+        " sample of each hour stands in.",
         response_description="`{series, source, stats}`",
         responses=answers(_ANSWER),
     )

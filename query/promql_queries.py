@@ -19,7 +19,7 @@ _NS_A_MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class QueryCost:
-    """What a query read, from where ("samples", "1m", "5m" or "1h"; the coarsest counts), and how long it took."""
+    """What a query read, from where ("samples", or "1h" for rollups; the coarsest counts), and how long it took."""
 
     source: str
     series: int
@@ -46,7 +46,7 @@ class PromqlQueries:
         limits = metric_limits(principal.limits)
         if seconds_max is not None:
             limits = replace(limits, seconds=min(limits.seconds, seconds_max))
-        source = OrganizationSource(self.samples, self._known, principal.scope, limits)
+        source = OrganizationSource(self.samples, self._known, principal.scope, limits, steps.lookback_ms)
         began = time.monotonic()
         try:
             async with asyncio.timeout(limits.seconds):
@@ -54,4 +54,4 @@ class PromqlQueries:
         except TimeoutError:
             raise TooExpensive(f"{limits.seconds:g} seconds", "the time that this query takes") from None
         elapsed_ms = round((time.monotonic() - began) * 1e3, 2)
-        return result, QueryCost("samples", source.series, source.samples, elapsed_ms)
+        return result, QueryCost(source.source, source.series, source.samples, elapsed_ms)

@@ -47,6 +47,24 @@ def in_milliseconds(samples: Samples, ids: npt.NDArray[np.int32]) -> SampleColum
     return SampleColumns(np.bincount(series, minlength=len(ids)), ts_ms, values)
 
 
+def carry_on(columns: SampleColumns, every_ms: int, for_ms: int) -> SampleColumns:
+    """Each sample again every `every_ms`, until the next one of its series or for less than `for_ms`."""
+    if not len(columns.ts_ms):
+        return columns
+    lasts = np.zeros(len(columns.ts_ms), bool)
+    lasts[(np.cumsum(columns.counts) - 1)[columns.counts > 0]] = True
+    gaps = np.append(np.diff(columns.ts_ms), for_ms)
+    gaps[lasts] = for_ms
+    times = -(-np.minimum(gaps, for_ms) // every_ms)
+    again = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+    series = np.repeat(np.arange(len(columns.counts)), columns.counts)
+    return SampleColumns(
+        np.bincount(np.repeat(series, times), minlength=len(columns.counts)),
+        np.repeat(columns.ts_ms, times) + again * every_ms,
+        np.repeat(columns.values.view(np.int64), times).view(np.float64),
+    )
+
+
 def split_hours(columns: SampleColumns, first_hour: int, hours: int) -> list[SampleColumns]:
     """Samples of `hours` hours from `first_hour` on (counted from 1970), hour by hour."""
     if hours == 1:

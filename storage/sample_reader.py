@@ -16,7 +16,7 @@ from datetime import timedelta
 import asyncpg
 import numpy as np
 
-from storage.hour_samples import HOUR_MS, SampleColumns, in_milliseconds, join_hours, split_hours
+from storage.hour_samples import HOUR_MS, SampleColumns, carry_on, in_milliseconds, join_hours, split_hours
 from storage.metric_samples import copy_bytes, decode_copy
 from storage.metric_selection import TS_US_MAX, TS_US_MIN, LabelMatcher, as_time
 from storage.metrics_retention import SAMPLES_KEPT
@@ -25,6 +25,7 @@ from storage.postgres import postgres_errors
 from storage.scope import OrgScope
 from storage.selection_memory import Remembered, SelectedSamples, SelectedSeries, SelectionMemory
 from storage.series_reader import SERIES_MAX, find_series
+from storage.timescale import Timescale
 from topics.errors import TooExpensive
 
 SAMPLES_MAX = 10_000_000
@@ -57,9 +58,10 @@ class SampleReader:
     """Reads samples by selection; one for a process, which is what remembers. `cache_bytes` 0 remembers nothing."""
 
     def __init__(
-        self, pool: asyncpg.Pool, *, cache_bytes: int = CACHE_BYTES, clock: Callable[[], float] = time.time
+        self, timescale: Timescale, *, cache_bytes: int = CACHE_BYTES, clock: Callable[[], float] = time.time
     ) -> None:
-        self._pool = pool
+        self._timescale = timescale
+        self._pool: asyncpg.Pool = timescale.pool
         self._memory = SelectionMemory(cache_bytes)
         self._clock = clock
 
@@ -96,6 +98,30 @@ class SampleReader:
                     return found
         start_us, end_us = selection.start_ms * 1000, selection.end_ms * 1000 + 1000
         return SelectedSamples.of(series, await self._read(scope, series, start_us, end_us, samples_max))
+
+    async def before_retention(
+        self, scope: OrgScope, selection: SampleSelection, found: SelectedSamples, *, carry_ms: int, samples_max: int
+    ) -> SelectedSamples | None:
+        """What `found` lacks because retention removed it, from the rollups of an hour; None where they have nothing to add.
+
+        They stand in for the time before the oldest sample that is left, with the last sample of each hour at its own time; with
+        `carry_ms` it is there again every so many milliseconds for an hour, so that a lookback of as many finds it.
+        """
+        kept_ms = int(self._clock() * 1000) - int(SAMPLES_KEPT.total_seconds()) * 1000
+        if selection.start_ms >= kept_ms or not (await self._timescale.capabilities()).rollups_are_kept:
+            return None
+        behind_ms = min(kept_ms, selection.end_ms + 1, int(found.ts_ms.min()) if len(found.ts_ms) else kept_ms)
+        if behind_ms <= selection.start_ms or not len(found.series.ids):
+            return None
+        start_us, behind_us = selection.start_ms * 1000, behind_ms * 1000
+        sql = _SQL["read_hourly_last"]
+        hourly = await self._read(scope, found.series, start_us, behind_us, samples_max, sql=sql)
+        if not len(hourly.ts_ms):
+            return None
+        if carry_ms:
+            hourly = carry_on(hourly, carry_ms, HOUR_MS)
+        newer = SampleColumns(np.diff(found.offsets), found.ts_ms, found.values)
+        return SelectedSamples.of(found.series, join_hours([hourly, newer], len(found.series.ids)))
 
     async def find(
         self, scope: OrgScope, matchers: tuple[LabelMatcher, ...], *, series_max: int = SERIES_MAX
@@ -165,7 +191,14 @@ class SampleReader:
             known.hours[hour] = (versions.get(hour, 0), part)
 
     async def _read(
-        self, scope: OrgScope, series: SelectedSeries, start_us: int, end_us: int, samples_max: int
+        self,
+        scope: OrgScope,
+        series: SelectedSeries,
+        start_us: int,
+        end_us: int,
+        samples_max: int,
+        *,
+        sql: str = _SQL["read_samples"],
     ) -> SampleColumns:
         """Samples with `start_us` <= ts < `end_us`; ids of other organizations give none."""
         answer = bytearray()
@@ -178,7 +211,7 @@ class SampleReader:
         values = (scope.org_id, series.ids.tolist(), start, end, samples_max + 1)
         with postgres_errors("read samples"):
             async with self._pool.acquire() as connection:
-                await connection.copy_from_query(_SQL["read_samples"], *values, output=collect, format="binary")
+                await connection.copy_from_query(sql, *values, output=collect, format="binary")
         if len(answer) > copy_bytes(samples_max):
             raise TooExpensive(f"{samples_max} samples", "a selection of more")
         if len(answer) < _DECODED_AT_ONCE_BYTES:

@@ -199,6 +199,17 @@ WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = AN
     AND ts < $4::timestamptz
 LIMIT $5;
 
+-- name: read_hourly_last
+-- The last sample of each hour, in the columns of read_samples.
+SELECT series_id, last_ts AS ts, 0::bigint AS block, last AS value
+FROM metrics_1h
+WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
+    AND bucket >= date_bin('1 hour', $3::timestamptz, '2000-01-01 00:00:00+00')
+    AND bucket < $4::timestamptz
+    AND last_ts < $4::timestamptz
+    AND count > 0
+LIMIT $5;
+
 -- name: read_latest
 SELECT DISTINCT ON (series_id) series_id, ts, value
 FROM metrics

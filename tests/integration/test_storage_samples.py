@@ -37,7 +37,7 @@ def store(store_timescale: Timescale) -> MetricStore:
 
 @pytest.fixture
 def reader(store_timescale: Timescale) -> SampleReader:
-    return SampleReader(store_timescale.pool)
+    return SampleReader(store_timescale)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_what_one_organization_remembers_another_does_not_see(
 async def test_remembering_changes_no_answer(store: MetricStore, store_timescale: Timescale, scope: OrgScope) -> None:
     """Writes anywhere in four hours between questions of any range: three readers of different memory agree."""
     random = np.random.default_rng(11)
-    readers = [SampleReader(store_timescale.pool, cache_bytes=size) for size in (0, 1 << 30, 60_000)]
+    readers = [SampleReader(store_timescale, cache_bytes=size) for size in (0, 1 << 30, 60_000)]
     for step in range(12):
         points: list[Point] = [
             ("m", {"n": str(random.integers(0, 5 + step))}, random.integers(0, 16 * HOUR_S) / 4, random.random())
@@ -223,7 +223,7 @@ async def test_past_a_limit_it_says_which(store: MetricStore, reader: SampleRead
     await write(store, scope, [("m", {"n": str(i % 4)}, i, 1.0) for i in range(400)])
     assert len((await reader.select(scope, of("m"), series_max=4, samples_max=400)).ts_ms) == 400
     for series_max, samples_max, said in ((3, 400, "3 series"), (4, 399, "399 samples")):
-        for one in (reader, SampleReader(store._pool)):
+        for one in (reader, SampleReader(store._timescale)):
             with pytest.raises(TooExpensive, match=said):
                 await one.select(scope, of("m"), series_max=series_max, samples_max=samples_max)
     # A part of an hour may be within them.

@@ -100,7 +100,7 @@ async def asked_metrics(store_plain_metrics_address: TimescaleAddress) -> AsyncI
         return own
 
     limits, tokens, app = Limits(load=load), Tokens(SECRET), _App()
-    queries = PromqlQueries(MetricReader(timescale), SampleReader(timescale.pool))
+    queries = PromqlQueries(MetricReader(timescale), SampleReader(timescale))
     install_error_replies(app)
     app.include_router(metrics_router(queries, tokens))
     app.include_router(prometheus_router(queries, tokens))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from storage.hour_samples import HOUR_MS, SampleColumns, join_hours, split_hours
+from storage.hour_samples import HOUR_MS, SampleColumns, carry_on, join_hours, split_hours
 
 
 def made(counts: list[list[int]], first_hour: int) -> SampleColumns:
@@ -48,3 +48,13 @@ def test_a_part_from_before_a_series_was_there_has_none_of_it() -> None:
     joined = join_hours([old, second], 2)
     assert joined.counts.tolist() == [3, 1]
     assert joined.ts_ms.tolist() == [*first.ts_ms[:2], second.ts_ms[0], second.ts_ms[1]]
+
+
+def test_a_sample_carries_on_until_the_next_or_for_an_hour() -> None:
+    hourly = SampleColumns(np.array([2, 0, 1]), np.array([0, 25, 10]), np.array([1.0, 2.0, 3.0]))
+    carried = carry_on(hourly, 10, 40)
+    assert carried.counts.tolist() == [7, 0, 4]
+    assert carried.ts_ms.tolist() == [0, 10, 20, 25, 35, 45, 55, 10, 20, 30, 40]
+    assert carried.values.tolist() == [1.0] * 3 + [2.0] * 4 + [3.0] * 4
+    nothing = SampleColumns(np.zeros(2, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    assert carry_on(nothing, 10, 40).counts.tolist() == [0, 0]
