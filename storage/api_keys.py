@@ -18,6 +18,9 @@ from topics.errors import Refused
 
 SIGNAL_SCOPES = ("logs:write", "metrics:write", "traces:write", "rum:write")
 
+API_KEYS_MAX = 1000
+"""Of one organization, revoked ones not counted: every gateway holds them all."""
+
 _SQL = load_queries("api_keys.sql")
 
 
@@ -90,8 +93,10 @@ class ApiKeys:
         prefix, secret = f"obs_{secrets.token_hex(8)}", secrets.token_hex(32)
         sealed = self._required_sealer().seal(secret, prefix)
         rows = await self._pool.fetch(
-            doing, _SQL["create"], org_uuid(scope), prefix, name, sealed, list(scopes), expires_at
+            doing, _SQL["create"], org_uuid(scope), prefix, name, sealed, list(scopes), expires_at, API_KEYS_MAX
         )
+        if not rows:
+            raise Refused(f"cannot {doing}: there are {API_KEYS_MAX}; revoke some first", code="conflict")
         return NewKey(_key(rows[0]), secret)
 
     async def list_in(self, scope: OrgScope) -> list[ApiKey]:

@@ -13,6 +13,9 @@ from storage.named_queries import load_queries
 from storage.scope import OrgScope
 from topics.errors import Refused
 
+API_TOKENS_MAX = 1000
+"""Of one organization, revoked ones not counted: every process that answers questions holds them all."""
+
 _SQL = load_queries("api_tokens.sql")
 
 
@@ -56,8 +59,11 @@ class ApiTokens:
         doing = "create the token"
         if expires_at is not None and expires_at.tzinfo is None:
             raise Refused(f"cannot {doing}: the expiry has no time zone", code="invalid_field", path="expires_at")
-        values = (org_uuid(scope), prefix, name, role, secret_hash, expires_at)
-        return _token((await self._pool.fetch(doing, _SQL["create"], *values))[0])
+        values = (org_uuid(scope), prefix, name, role, secret_hash, expires_at, API_TOKENS_MAX)
+        rows = await self._pool.fetch(doing, _SQL["create"], *values)
+        if not rows:
+            raise Refused(f"cannot {doing}: there are {API_TOKENS_MAX}; revoke some first", code="conflict")
+        return _token(rows[0])
 
     async def list_in(self, scope: OrgScope) -> list[ApiToken]:
         """The organization's tokens, revoked and expired ones included, oldest first."""

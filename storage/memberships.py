@@ -17,6 +17,8 @@ from storage.scope import OrgScope
 from topics.errors import Refused
 
 _SQL = load_queries("memberships.sql")
+MEMBERS_MAX = 10_000
+"""Of one organization: every process that answers questions holds them all."""
 _ADDING = "add members"
 """One at a time: of two organizations that add the same person at once, one only may set the password."""
 
@@ -83,9 +85,11 @@ class Memberships:
         """
         doing = "add the member"
         invited = (None, None) if invite is None else (invite.token_hash, invite.expires_at)
-        values = (org_uuid(scope), email, name, role, password_hash, *invited)
+        values = (org_uuid(scope), email, name, role, password_hash, *invited, MEMBERS_MAX)
         rows = await self._pool.fetch_in_turn(doing, _ADDING, _SQL["add_person"], *values)
         if not rows:
+            if len(await self.list_in(scope)) >= MEMBERS_MAX:
+                raise Refused(f"cannot {doing}: there are {MEMBERS_MAX}", code="conflict")
             known = await self._pool.fetch(doing, _SQL["find"], org_uuid(scope), email)
             why = "this user is a member already" if known else "the address is in use; `aegis user add` can add it"
             raise Refused(f"cannot {doing}: {why}", code="conflict", path="email")

@@ -58,9 +58,9 @@ def api_tokens_router(control_plane: ControlPlane, tokens: Tokens) -> APIRouter:
         status_code=201,
         summary="Create an API token",
         description="`secret` is shown this once, and goes into `Authorization: Bearer <secret>`. Only an owner makes one"
-        " of an owner. It belongs to the organization and stays when its maker leaves.",
+        " of an owner. It belongs to the organization and stays when its maker leaves. At most 1000 that are not revoked.",
         responses=answers(
-            {"token": _TOKEN, "secret": f"aet_0123456789abcdef_{'0123456789abcdef' * 4}"}, 404, status=201
+            {"token": _TOKEN, "secret": f"aet_0123456789abcdef_{'0123456789abcdef' * 4}"}, 409, status=201
         ),
     )
     async def create_token(token: CreateToken, principal: Principal = administers) -> Response:

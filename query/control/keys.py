@@ -53,8 +53,9 @@ def keys_router(control_plane: ControlPlane, tokens: Tokens) -> APIRouter:
         "",
         status_code=201,
         summary="Create a key",
-        description="The secret is shown this once: requests are signed with it, and it is never sent.",
-        responses=answers({"key": _KEY, "secret": "0123456789abcdef" * 4}, 501, status=201),
+        description="The secret is shown this once: requests are signed with it, and it is never sent. At most"
+        " 1000 that are not revoked.",
+        responses=answers({"key": _KEY, "secret": "0123456789abcdef" * 4}, 409, 501, status=201),
     )
     async def create_key(key: CreateKey, principal: Principal = administers) -> Response:
         made = await control_plane.acting(principal.actor()).api_keys.create(

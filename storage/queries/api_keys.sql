@@ -1,8 +1,10 @@
 -- Statements of storage/api_keys.py.
 
 -- name: create
+-- $7 that are not revoked at most.
 INSERT INTO api_keys (organization_id, prefix, name, secret_sealed, scopes, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+SELECT $1::uuid, $2::text, $3::text, $4::bytea, $5::text[], $6::timestamptz
+WHERE (SELECT count(*) FROM api_keys WHERE organization_id = $1 AND revoked_at IS NULL) < $7
 RETURNING organization_id, prefix, name, scopes, created_at, expires_at, revoked_at;
 
 -- name: list

@@ -1,8 +1,10 @@
 -- Statements of storage/api_tokens.py.
 
 -- name: create
+-- $7 that are not revoked at most.
 INSERT INTO api_tokens (organization_id, prefix, name, role, secret_hash, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+SELECT $1::uuid, $2::text, $3::text, $4::text, $5::bytea, $6::timestamptz
+WHERE (SELECT count(*) FROM api_tokens WHERE organization_id = $1 AND revoked_at IS NULL) < $7
 RETURNING id, organization_id, prefix, name, role, created_at, expires_at, last_used_at, revoked_at;
 
 -- name: list

@@ -55,10 +55,12 @@ RETURNING user_id;
 
 -- name: add_person
 -- An address that nobody has becomes a user. One whose user belongs nowhere is given to the organization anew: with this
--- password or invitation, and without the old one, which others may know. $5 hash, $6 and $7 the invitation.
+-- password or invitation, and without the old one, which others may know. $5 hash, $6 and $7 the invitation,
+-- $8 members at most.
 WITH person AS (
     INSERT INTO users (email, name, password_hash, invite_hash, invite_expires_at)
-    VALUES ($2, $3, $5, $6, $7)
+    SELECT $2::text, $3::text, $5::text, $6::bytea, $7::timestamptz
+    WHERE (SELECT count(*) FROM memberships WHERE organization_id = $1) < $8
     ON CONFLICT (lower(email)) DO UPDATE
     SET password_hash = $5, invite_hash = $6, invite_expires_at = $7
     WHERE NOT users.disabled AND NOT EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id)

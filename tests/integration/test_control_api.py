@@ -309,6 +309,37 @@ async def test_a_wrong_question_to_the_log_names_its_field(control_api: ControlA
     assert answer.json()["error"]["details"][0]["path"] == next(iter(params))
 
 
+async def test_credentials_and_members_are_bounded(control_api: ControlApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are held in memory by every process, those of all organizations."""
+    ours = control_api.ours.id
+    await control_api.sql(
+        "INSERT INTO api_tokens (organization_id, prefix, name, role, secret_hash)"
+        " SELECT $1::text::uuid, 'aet_' || substr(md5(random()::text), 1, 16), 'x', 'viewer', sha256('x')"
+        " FROM generate_series(1, 1000)",
+        ours,
+    )
+    await control_api.sql(
+        "INSERT INTO api_keys (organization_id, prefix, secret_sealed)"
+        " SELECT $1::text::uuid, 'obs_' || substr(md5(random()::text), 1, 16), sha256('x') FROM generate_series(1, 1000)",
+        ours,
+    )
+    for path, body, noun in (("/tokens", {"name": "x", "role": "viewer"}, "tokens"), ("/keys", {}, "keys")):
+        assert told(await control_api.ask("POST", path, control_api.token(), body)) == (409, "conflict")
+        theirs = control_api.token("owner", control_api.theirs)
+        assert (await control_api.ask("POST", path, theirs, body)).status_code == 201
+        first = (await control_api.ask("GET", path, control_api.token())).json()[noun][0]
+        name = first["id" if noun == "tokens" else "prefix"]
+        assert (await control_api.ask("DELETE", f"{path}/{name}", control_api.token())).status_code == 200
+        assert (await control_api.ask("POST", path, control_api.token(), body)).status_code == 201
+    monkeypatch.setattr("storage.memberships.MEMBERS_MAX", 3)
+    statuses = []
+    for _ in range(4):
+        body = {"email": f"{uuid.uuid4().hex}@example.org", "role": "owner"}
+        statuses.append((await control_api.ask("POST", "/members", control_api.token(), body)).status_code)
+    assert statuses == [201, 201, 201, 409]
+    assert len((await control_api.ask("GET", "/members", control_api.token())).json()["members"]) == 3
+
+
 async def test_sections_of_settings_are_changed_apart(control_api: ControlApi) -> None:
     """Two people who change different sections at once both have their way; the operator's section stays."""
     await control_api.plane.organizations.update(
