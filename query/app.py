@@ -14,6 +14,9 @@ from query.alerting.preview import preview_router
 from query.control.app import Control, control_router
 from query.layer import QueryLayer
 from query.limits import Limits
+from query.log_context import log_context_router
+from query.log_facets import log_facets_router
+from query.log_histogram import log_histogram_router
 from query.logs import logs_router
 from query.metrics import metrics_router
 from query.prometheus.api import prometheus_router
@@ -27,6 +30,9 @@ from query.traces import traces_router
 from query.usage import usage_router
 from storage.clickhouse import ClickHouse
 from storage.hourly import HourlyStore
+from storage.log_counts import LogCounts
+from storage.log_statistics import LogStatistics
+from storage.log_totals import LogTotals
 from storage.logs import LogStore
 from storage.metric_reader import MetricReader
 from storage.rum import RumStore
@@ -46,6 +52,9 @@ class Stores:
     """What answers questions."""
 
     logs: LogStore
+    log_totals: LogTotals
+    log_statistics: LogStatistics
+    log_counts: LogCounts
     spans: SpanStore
     rum: RumStore
     hourly: HourlyStore
@@ -61,6 +70,9 @@ class Stores:
         """All of them; the records are in one ClickHouse, and `metrics_cache_bytes` of samples stay in memory."""
         return cls(
             LogStore(clickhouse),
+            LogTotals(clickhouse),
+            LogStatistics(clickhouse),
+            LogCounts(clickhouse),
             SpanStore(clickhouse),
             RumStore(clickhouse),
             HourlyStore(clickhouse),
@@ -74,7 +86,10 @@ class Stores:
 def query_router(stores: Stores, tokens: Tokens) -> APIRouter:
     """Every question that can be asked, one router a question or signal."""
     router = APIRouter()
-    router.include_router(logs_router(stores.logs, tokens))
+    router.include_router(logs_router(stores.logs, stores.log_totals, tokens))
+    router.include_router(log_histogram_router(stores.log_statistics, stores.log_counts, tokens))
+    router.include_router(log_facets_router(stores.log_statistics, tokens))
+    router.include_router(log_context_router(stores.logs, tokens))
     router.include_router(trace_search_router(stores.spans, tokens))
     router.include_router(traces_router(stores.spans, stores.logs, tokens))
     router.include_router(services_router(stores.hourly, stores.span_statistics, tokens))

@@ -1,107 +1,94 @@
-"""POST /query/logs/search: a selection of one organization's logs -> a page of them, newest first unless asked otherwise."""
+"""POST /query/logs/search: a selection of one organization's logs -> a page of them, or many as lines of JSON."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-import orjson
-from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.answers import json_answer, shown_stats
+from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
-from query.time_ranges import END, START, read_range
+from query.log_conditions import EXAMPLE, LogConditions, Order
+from query.log_lines import LINES, LINES_MAX, log_lines, wants_lines
+from query.shown_logs import LOG_EXAMPLE, shown_log
 from query.tokens import Principal, Tokens
-from storage.log_selection import LogSelection
-from storage.logs import LogRow, LogStore
-from topics.levels import normalize_level
-from topics.timestamps import format_timestamp
-from topics.trace_ids import normalize_id
+from storage.log_totals import LogTotals
+from storage.logs import LogStore
+from storage.record_selection import LIMIT_MAX, refused_field
 
-LIMIT_DEFAULT = 100
-LIMIT_MAX = 1000
+LIMIT_DEFAULT: Final = 100
 
-_EXAMPLE: JsonDict = {
-    "start": "2025-10-31T00:00:00Z",
-    "end": "2025-10-31T23:59:59Z",
-    "service": "api",
-    "level": "error",
-    "limit": 100,
+_EXAMPLE: JsonDict = {**EXAMPLE, "limit": 100}
+_ANSWER: Final[dict[str, Any]] = {
+    "logs": [LOG_EXAMPLE],
+    "next_cursor": "ARhz9Z0pQAAAdOTx0R6qjwE",
+    "stats": STATS_EXAMPLE,
 }
 
 
-class LogSearch(BaseModel):
+class LogSearch(LogConditions):
     """What to look for. Every condition that is given must hold."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [_EXAMPLE]})
 
-    start: str | int | float = Field(description=START)
-    end: str | int | float = Field(description=END)
-    service: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="exact service name")
-    level: Annotated[str, Field(min_length=1, max_length=32)] | None = Field(
-        None, description="exact level, in any case and under any of its names: `warning` asks for `warn`"
+    order: Order = Field("newest", description="by timestamp")
+    limit: int = Field(
+        LIMIT_DEFAULT,
+        ge=1,
+        le=LINES_MAX,
+        description=f"logs on one page, up to {LIMIT_MAX}; of lines up to {LINES_MAX:,}",
     )
-    search: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
-        None, description="text that the message contains, in any case; % and _ mean themselves"
-    )
-    trace_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="exact trace id, in any of its forms"
-    )
-    order: Literal["newest", "oldest"] = Field("newest", description="by timestamp")
-    limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="logs on one page")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(
         None, description="`next_cursor` of the page before, with the same conditions"
     )
-
-    def selection(self) -> LogSelection:
-        """The store's form of it. Raises `Refused` with the path of the field at fault."""
-        start, end = read_range(self.start, self.end)
-        return LogSelection(
-            start_ns=start,
-            end_ns=end,
-            service=self.service,
-            level=normalize_level(self.level) if self.level is not None else None,
-            search=self.search,
-            # One of zeros is no id, and asks for what nothing has.
-            trace_id=(normalize_id(self.trace_id) or self.trace_id) if self.trace_id is not None else None,
-            order=self.order,
-            limit=self.limit,
-            cursor=self.cursor,
-        )
+    total: Literal["none", "estimate", "exact"] = Field(
+        "none",
+        description="how many logs all pages have, as `stats.total`: counted, or estimated from a part of them where there are"
+        " many to read (`stats.estimated`)",
+    )
+    dry_run: bool = Field(
+        False, description="only say what the search would read at most: `{rows, bytes, parts}`, by the indexes alone"
+    )
 
 
-def logs_router(logs: LogStore, tokens: Tokens) -> APIRouter:
-    """The questions about logs."""
+def logs_router(logs: LogStore, totals: LogTotals, tokens: Tokens) -> APIRouter:
+    """The search of logs."""
     router = APIRouter(prefix="/query/logs", tags=["logs"])
 
     may_read = Depends(permitted(tokens, "logs:read"))
 
-    @router.post("/search", summary="Search logs", response_description="`{logs, next_cursor, stats}`")
-    async def search_logs(search: LogSearch, principal: Principal = may_read) -> Response:
-        page = await logs.search(principal.scope, search.selection(), principal.limits)
-        answer: dict[str, Any] = {
-            "logs": [shown_log(row) for row in page.rows],
-            "next_cursor": page.next_cursor,
-            "stats": shown_stats(page.stats),
-        }
-        return json_answer(answer)
+    @router.post(
+        "/search",
+        summary="Search logs",
+        response_description="`{logs, next_cursor, stats}`; with `Accept: application/x-ndjson` a log a line and a last line"
+        " `{end: {complete, logs, next_cursor}}`; with `dry_run` `{rows, bytes, parts}`",
+        responses=answers(_ANSWER),
+    )
+    async def search_logs(search: LogSearch, request: Request, principal: Principal = may_read) -> Response:
+        scope, limits = principal.scope, principal.limits
+        lines = wants_lines(request.headers.get("accept", ""))
+        if search.limit > LIMIT_MAX and not lines:
+            raise refused_field("logs", "limit", f"more than {LIMIT_MAX} come as lines alone: Accept: {LINES}")
+        selection = search.selection(order=search.order, limit=min(search.limit, LIMIT_MAX), cursor=search.cursor)
+        if search.dry_run:
+            cost = await totals.cost(scope, selection, limits)
+            return json_answer({"rows": cost.rows, "bytes": cost.bytes, "parts": cost.parts})
+        if lines:
+            if search.total != "none":
+                raise refused_field("logs", "total", "lines come without one")
+            stream = logs.stream(scope, selection, limits, rows_max=search.limit + 1)
+            return StreamingResponse(await log_lines(stream, search.limit), media_type=LINES)
+        page = await logs.search(scope, selection, limits)
+        stats = shown_stats(page.stats)
+        if search.total != "none":
+            count = totals.count if search.total == "exact" else totals.estimate
+            total = await count(scope, selection, limits)
+            stats |= {"total": total.logs, "estimated": total.estimated}
+        return json_answer(
+            {"logs": [shown_log(row) for row in page.rows], "next_cursor": page.next_cursor, "stats": stats}
+        )
 
     return router
-
-
-def shown_log(row: LogRow) -> dict[str, Any]:
-    """One log as the API shows it; attributes go out as the JSON text that they are stored as."""
-    return {
-        "id": str(row.record_id),
-        "timestamp": format_timestamp(row.ts_ns),
-        "service": row.service,
-        "level": row.level,
-        "message": row.message,
-        "trace_id": row.trace_id or None,
-        "span_id": row.span_id or None,
-        "host": row.host or None,
-        "environment": row.environment or None,
-        "version": row.version or None,
-        "attributes": orjson.Fragment(row.attributes),
-    }

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
-from query.logs import LIMIT_MAX as LOGS_MAX
-from query.logs import shown_log
+from query.shown_logs import shown_log
 from query.tokens import Principal, Tokens
 from query.waterfall import Waterfall, WaterfallSpan, build_waterfall
 from storage.log_selection import LogSelection
 from storage.logs import LogRow, LogStore
+from storage.record_selection import LIMIT_MAX as LOGS_MAX
 from storage.record_table import RecordPage
 from storage.spans import SPANS_OF_TRACE_MAX, SpanStore
 from topics.errors import Refused

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
@@ -21,7 +21,7 @@ import msgspec
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import Error
 
-from storage.clickhouse_errors import translate
+from storage.clickhouse_errors import failure_in, translate
 from topics.errors import Refused, Unavailable
 
 Row = TypeVar("Row")
@@ -182,6 +182,42 @@ class ClickHouse:
         spent = answer.statistics
         return Answer(answer.data, ReadStats(spent.rows_read, spent.bytes_read, spent.elapsed * 1000))
 
+    async def stream(
+        self,
+        sql: str,
+        row_type: type[Row],
+        parameters: Mapping[str, Any] = _NONE,
+        settings: Mapping[str, Any] = _NONE,
+        *,
+        doing: str,
+    ) -> AsyncGenerator[list[Row], None]:
+        """The rows of one SELECT without FORMAT as they come, some at a time, so that any number of them needs little memory.
+
+        Whoever does not read to the end closes the generator, which ends the query. Raises as `read`, also between rows: what
+        came before is right, and not all.
+        """
+        decoder = msgspec.json.Decoder(row_type)
+        given = {**_EXACT_JSON, "wait_end_of_query": 0, **settings}
+        try:
+            client = await self._connected()
+            stream = await client.raw_stream(sql, parameters=dict(parameters), settings=given, fmt="JSONCompactEachRow")
+            async with stream as pieces:
+                rest = b""
+                async for piece in pieces:
+                    whole, newline, rest = (rest + piece).rpartition(b"\n")
+                    if newline:
+                        # JSON escapes it, so it is the server that tells of a failure, in place of the rows to come.
+                        if b"\r" in whole:
+                            rest = whole + newline + rest
+                            break
+                        yield decoder.decode_lines(whole)
+                if rest:
+                    async for piece in pieces:
+                        rest += piece
+                    raise failure_in(rest)
+        except _CLIENT_ERRORS as exc:
+            raise translate(exc, doing, settings, writing=False) from exc
+
     async def insert(
         self, table: str, columns: tuple[str, ...], block: bytes, settings: Mapping[str, Any], *, doing: str
     ) -> None:
@@ -248,6 +284,8 @@ _EXACT_JSON: Mapping[str, Any] = MappingProxyType(
         # The server ends a read whose connection is closed, as that of a cancelled call is; of readonly queries only.
         "readonly": 1,
         "cancel_http_readonly_queries_on_client_close": 1,
+        # A line may have as many pairs of key and value as it has room for.
+        "regexp_max_matches_per_row": 1 << 18,
     }
 )
 

@@ -56,6 +56,7 @@ _BAD_BLOCK = frozenset(
 _NOT_MIGRATED = frozenset({81, 60, 16, 47, 10})
 
 _FIGURE = re.compile(r"(?:current (?:rows|bytes): |elapsed |would use )([0-9.]+(?: [A-Za-z]+)?)")
+_CODE = re.compile(r"Code: (\d+)\.")
 _LONG_TAIL = re.compile(r"\s*\(for url [^)]*\)|\s*\(version [^)]*(?:\([^)]*\))?\)")
 
 
@@ -85,6 +86,18 @@ def _asked(what: str, exc: Exception) -> str:
     """What passed the limit, with the server's figure for it where its text has one: for people, nothing depends on it."""
     figure = _FIGURE.search(str(exc))
     return f"{what} of this query" + (f" ({figure[1]}, or more)" if figure else "")
+
+
+def failure_in(body: bytes) -> Error:
+    """What the server wrote into an answer that had begun, as the exception that its client would have raised before.
+
+    https://clickhouse.com/docs/interfaces/http#http_response_codes_caveats
+    """
+    text = body.decode(errors="replace")
+    found = _CODE.search(text)
+    if found is None:
+        return Error(f"the answer ends in its midst: {text[-200:]}")
+    return Error(text[found.start() :], code=int(found[1]))
 
 
 def _short(exc: Exception) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from storage.record_selection import RecordSelection
+from logql.query import LogQuery
+from storage.log_filters import FILTERS_MAX, FieldFilter
+from storage.record_selection import RecordSelection, refused_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +16,7 @@ class LogSelection(RecordSelection):
     """Which logs: those of the time range that meet every condition given.
 
     `service`, `level` and `trace_id` are compared exactly. `search` is a substring of the message in any case, taken literally:
-    % _ and \\ are ordinary characters.
+    % _ and \\ are ordinary characters. `filters` are of one field each, `query` is a LogQL query that `logql.parsing` read.
     """
 
     what: ClassVar[str] = "logs"
@@ -23,6 +25,14 @@ class LogSelection(RecordSelection):
     level: str | None = None
     search: str | None = None
     trace_id: str | None = None
+    filters: tuple[FieldFilter, ...] = ()
+    query: LogQuery | None = None
+
+    def __post_init__(self) -> None:
+        # Named, because a dataclass with slots is another class than the one that super() finds.
+        RecordSelection.__post_init__(self)
+        if len(self.filters) > FILTERS_MAX:
+            raise refused_field(self.what, "filters", f"there are more than {FILTERS_MAX}")
 
     def exact(self) -> Mapping[str, str | None]:
         return {"service": self.service, "level": self.level, "trace_id": self.trace_id}

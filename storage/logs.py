@@ -5,12 +5,15 @@ The table is clickhouse/migrations/0001_create_logs.sql, the SQL queries/logs.sq
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import msgspec
 
 from storage.clickhouse import ClickHouse
+from storage.log_conditions import LIKE_ESCAPES, add_filters, add_query
 from storage.log_selection import LogSelection
 from storage.named_queries import load_queries
-from storage.record_table import RecordPage, RecordTable, selected
+from storage.record_table import Conditions, RecordPage, RecordTable, selected
 from storage.scope import OrgScope
 from storage.search_limits import SearchLimits
 
@@ -37,7 +40,6 @@ LOG_COLUMNS = (
 INDEXED_BY_MERGES = "message_ngrams, attributes_values"
 
 _SQL = load_queries("logs.sql")
-_LIKE_ESCAPES = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
 class LogRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -76,11 +78,27 @@ class LogStore:
         What is served by an index: the time range, trace_id, a rare service or level, and an ASCII `search` of three characters
         and more (after the first merge of what was inserted).
         """
-        conditions = selected(scope, selection)
-        if selection.search:
-            if selection.search.isascii():
-                pattern = f"%{selection.search.lower().translate(_LIKE_ESCAPES)}%"
-                conditions.add(_SQL["where_message_like"], pattern=pattern)
-            else:
-                conditions.add(_SQL["where_message_contains"], search=selection.search)
+        conditions = searched(scope, selection)
         return await self._table.page(_SQL["select_logs"], LogRow, selection, conditions, limits)
+
+    def stream(
+        self, scope: OrgScope, selection: LogSelection, limits: SearchLimits | None = None, *, rows_max: int
+    ) -> AsyncGenerator[list[LogRow], None]:
+        """The first `rows_max` logs of all pages, some at a time, whatever `limit` says; see `RecordTable.stream`."""
+        conditions = searched(scope, selection)
+        return self._table.stream(_SQL["select_logs"], LogRow, selection, conditions, limits, rows_max=rows_max)
+
+
+def searched(scope: OrgScope, selection: LogSelection, *, continued: bool = True) -> Conditions:
+    """All that a selection asks, for the organization of the scope; with `continued`, from its cursor on."""
+    conditions = selected(scope, selection, continued=continued)
+    if selection.search:
+        if selection.search.isascii():
+            pattern = f"%{selection.search.lower().translate(LIKE_ESCAPES)}%"
+            conditions.add(_SQL["where_message_like"], pattern=pattern)
+        else:
+            conditions.add(_SQL["where_message_contains"], search=selection.search)
+    add_filters(conditions, selection.filters)
+    if selection.query is not None:
+        add_query(conditions, selection.query)
+    return conditions

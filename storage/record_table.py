@@ -5,8 +5,9 @@ The tables have the columns org_id, ts and record_id and are ordered by them, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from string import Template
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -154,6 +155,7 @@ class RecordTable:
         limits: SearchLimits | None = None,
         *,
         stops_early: bool = False,
+        settings: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> Answer[Item]:
         """Run a statement with its $conditions within `limits`; `stops_early` when it ends with a full page.
@@ -161,8 +163,29 @@ class RecordTable:
         Raises `Unavailable` and `TooExpensive`."""
         statement = Template(sql).substitute(conditions=conditions.sql)
         parameters = {**conditions.parameters, **values}
-        settings = (limits or self._limits).settings(stops_early=stops_early)
-        return await self._clickhouse.read(statement, row_type, parameters, settings, doing=f"search {self._what}")
+        given = {**(limits or self._limits).settings(stops_early=stops_early), **(settings or {})}
+        return await self._clickhouse.read(statement, row_type, parameters, given, doing=f"search {self._what}")
+
+    async def stream(
+        self,
+        select: str,
+        row_type: type[Row],
+        selection: RecordSelection,
+        conditions: Conditions,
+        limits: SearchLimits | None = None,
+        *,
+        rows_max: int,
+    ) -> AsyncGenerator[list[Row], None]:
+        """The first `rows_max` rows of all pages, some at a time. Raises as `read`, also between rows."""
+        self.check_range(selection, limits)
+        sql = Template(f"{select}\n{_SQL[f'page_{selection.order}']}").substitute(conditions=conditions.sql)
+        # No answer is held, so its size is no matter.
+        settings = replace(limits or self._limits, result_bytes_max=0).settings(stops_early=True)
+        parameters = {**conditions.parameters, "limit": rows_max}
+        doing = f"search {self._what}"
+        async with aclosing(self._clickhouse.stream(sql, row_type, parameters, settings, doing=doing)) as some:
+            async for rows in some:
+                yield rows
 
     def check_range(self, selection: RecordSelection, limits: SearchLimits | None = None) -> None:
         """Raise `TooExpensive` for a longer time than may be asked for."""

@@ -19,3 +19,16 @@ positionCaseInsensitiveUTF8(message, {search:String}) > 0;
 -- the equals sign), with constants on both sides: it skips the granules in which no attribute has the value. It serves neither !=
 -- nor a part of a value nor '', which is also what a missing attribute has: ask mapContains(attributes_map, ...) beside it for that.
 attributes_map[{$key:String}] = {$value:String};
+
+-- name: count_logs
+SELECT count() FROM logs WHERE $conditions;
+
+-- name: estimate_logs
+-- Of the page that a search would read, by its indexes alone.
+EXPLAIN ESTIMATE SELECT message FROM logs WHERE $conditions;
+
+-- name: select_row_bytes
+-- Uncompressed bytes of a row, in the mean of the table.
+SELECT sum(data_uncompressed_bytes) / greatest(1, sum(rows))
+FROM system.parts
+WHERE database = currentDatabase() AND table = 'logs' AND active;

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from asked_metrics import keep_samples
-from asked_queries import DAY, NOON, SECRET, TRACE, Asked, keep_a_trace, keep_usage, span
+from asked_queries import DAY, MS, NOON, SECRET, TRACE, Asked, keep_a_trace, keep_usage, span
 
 from query.app import Stores, create_query_app
 from query.tokens import PERMISSIONS, Role, Tokens
@@ -20,6 +20,10 @@ from storage.timescale import Timescale, TimescaleAddress
 from web.health import Health
 
 ROUTES: dict[str, tuple[str, str, str]] = {
+    "log search": ("POST", "/query/logs/search", "logs:read"),
+    "log histogram": ("POST", "/query/logs/histogram", "logs:read"),
+    "log facets": ("POST", "/query/logs/facets", "logs:read"),
+    "log context": ("POST", "/query/logs/context", "logs:read"),
     "trace": ("GET", f"/query/traces/{TRACE}", "traces:read"),
     "trace search": ("POST", "/query/traces/search", "traces:read"),
     "services": ("GET", "/query/services", "traces:read"),
@@ -39,6 +43,8 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "monitor preview": {"monitor": {"name": "m", "kind": "metric", "metric": "requests_total", "critical": 300}},
 }
 """What a question has besides its day."""
+BODIES: dict[str, dict[str, Any]] = {"log context": {"id": "0", "timestamp": NOON + MS}}
+"""The question itself where it has no day."""
 
 
 SAMPLES = [("requests_total", {"service": "api"}, NOON / 1e9 + at, float(at)) for at in range(0, 600, 15)]
@@ -47,8 +53,12 @@ SAMPLES = [("requests_total", {"service": "api"}, NOON / 1e9 + at, float(at)) fo
 async def ask(asked: Asked, route: str, headers: dict[str, str]) -> httpx.Response:
     method, path, _ = ROUTES[route]
     if method == "POST":
-        return await asked.http.post(path, json=DAY | QUESTIONS.get(route, {}), headers=headers)
+        return await asked.http.post(path, json=body_of(route), headers=headers)
     return await asked.http.get(path, params={} if route == "trace" else DAY, headers=headers)
+
+
+def body_of(route: str) -> dict[str, Any]:
+    return BODIES.get(route) or DAY | QUESTIONS.get(route, {})
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -59,7 +69,12 @@ async def test_another_organization_sees_nothing(asked: Asked, route: str) -> No
     await keep_samples(asked.timescale, asked.ours, SAMPLES)
     mine = await ask(asked, route, asked.token())
     foreign = await ask(asked, route, asked.token(asked.theirs, "owner"))
+    no_values = {"values": [], "different": 0, "logs": 0, "exact": True}
     empty = {
+        "log search": {"logs": []},
+        "log histogram": {"total": 0},
+        "log facets": {"facets": [{"field": field, **no_values} for field in ("service", "level", "host")]},
+        "log context": None,
         "trace": None,
         "trace search": {"traces": []},
         "services": {"services": []},
@@ -77,7 +92,7 @@ async def test_another_organization_sees_nothing(asked: Asked, route: str) -> No
     assert mine.status_code == 200
     if empty is None:
         assert foreign.status_code == 404
-        assert foreign.json() == (await asked.get(f"/query/traces/{TRACE}", OrgScope(str(uuid.uuid4())))).json()
+        assert foreign.json() == (await ask(asked, route, asked.token(OrgScope(str(uuid.uuid4()))))).json()
         return
     (noun,) = empty
     assert mine.json()[noun] not in ([], 0)
@@ -97,10 +112,11 @@ async def test_a_trace_id_that_two_organizations_use_is_two_traces(asked: Asked)
     assert found.json()["traces"] == []
 
 
-@pytest.mark.parametrize("route", ["trace search", "rum"])
+@pytest.mark.parametrize("route", ["log search", "trace search", "rum"])
 async def test_a_cursor_of_another_organization_shows_nothing(asked: Asked, route: str) -> None:
     await asked.keep("spans", *({"trace_id": str(i), "span_id": "1", "ts": NOON + i} for i in range(4)))
     await asked.keep("rum", *({"type": "action", "ts": NOON + i} for i in range(4)))
+    await asked.keep("logs", *({"ts": NOON + i} for i in range(4)))
     path = ROUTES[route][1]
     cursor = (await asked.post(path, limit=1)).json()["next_cursor"]
     assert len((await asked.post(path, cursor=cursor)).json()[noun_of(route)]) == 3
@@ -108,10 +124,10 @@ async def test_a_cursor_of_another_organization_shows_nothing(asked: Asked, rout
 
 
 def noun_of(route: str) -> str:
-    return {"trace search": "traces", "rum": "events"}[route]
+    return {"log search": "logs", "trace search": "traces", "rum": "events"}[route]
 
 
-@pytest.mark.parametrize("route", ["trace search", "rum"])
+@pytest.mark.parametrize("route", ["log search", "trace search", "rum"])
 async def test_an_organization_in_the_body_is_refused(asked: Asked, route: str) -> None:
     for name in ("org_id", "organization", "tenant"):
         response = await asked.post(ROUTES[route][1], asked.theirs, **{name: asked.ours.org_id})
@@ -205,11 +221,7 @@ async def test_a_store_that_is_away_is_503(store_control_plane: ControlPlane) ->
             token = Tokens(SECRET).issue(OrgScope(str(uuid.uuid4())), role="viewer", subject="t", lifetime_s=60)
             headers = {"authorization": f"Bearer {token}"}
             for name, (method, path, _) in ROUTES.items():
-                body = (
-                    {"json": DAY | QUESTIONS.get(name, {})}
-                    if method == "POST"
-                    else {"params": DAY if "traces" not in path else {}}
-                )
+                body = {"json": body_of(name)} if method == "POST" else {"params": DAY if "traces" not in path else {}}
                 response = await http.request(method, path, headers=headers, **body)  # type: ignore[arg-type]  # a body of keywords
                 # Usage is the control plane's, which is there.
                 assert response.status_code == (200 if path == "/query/usage" else 503), path
@@ -219,6 +231,9 @@ async def test_a_store_that_is_away_is_503(store_control_plane: ControlPlane) ->
 
 async def test_the_published_document_shows_every_route_with_an_example_that_is_true(asked: Asked) -> None:
     await keep_a_trace(asked)
+    await asked.keep(
+        "logs", {"record_id": 8423011950823473153, "ts": NOON - 2 * 3600 * 1000 * MS, "message": "of the example"}
+    )
     await asked.keep("rum", {"type": "action"})
     await keep_usage(asked)
     await keep_samples(asked.timescale, asked.ours, SAMPLES)
@@ -232,7 +247,7 @@ async def test_the_published_document_shows_every_route_with_an_example_that_is_
         assert {"200", "401", "403", "422", "503"} <= set(operation["responses"])
         example = operation["responses"]["200"]["content"]["application/json"]["example"]
         parameters = DAY | {"step": "1h"} if name in ("services", "operations") else {} if name == "trace" else DAY
-        ways = {"json": DAY | QUESTIONS.get(name, {})} if method == "POST" else {"params": parameters}
+        ways = {"json": body_of(name)} if method == "POST" else {"params": parameters}
         answer = (await asked.http.request(method, path, headers=asked.token(), **ways)).json()  # type: ignore[arg-type]  # as above
         assert keys_of(example) == keys_of(answer), name
         if method == "POST":
@@ -245,7 +260,20 @@ async def test_the_published_document_shows_every_route_with_an_example_that_is_
 
 def keys_of(answer: Any) -> Any:
     """The fields of an answer, and of the last item of its lists; not of what senders and rules name."""
-    free = {"attributes", "client", "scrubbed", "logs", "links", "error", "projected", "labels"}
+    free = {
+        "attributes",
+        "client",
+        "scrubbed",
+        "logs",
+        "links",
+        "error",
+        "projected",
+        "labels",
+        "groups",
+        "before",
+        "values",
+        "after",
+    }
     if isinstance(answer, dict):
         return {name: None if name in free else keys_of(value) for name, value in answer.items()}
     if isinstance(answer, list) and answer and isinstance(answer[-1], dict):
