@@ -44,7 +44,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("groups", _groups),
         ("dead letters", _dead_letters),
         ("postgresql", _postgres),
-        ("notifications", _notifications),
+        ("notifications", look_at_notifications),
         ("timescaledb", _timescale),
         ("clickhouse", _clickhouse),
         ("migrations", _migrations),
@@ -178,7 +178,7 @@ async def _postgres(settings: Settings) -> list[Finding]:
     return findings
 
 
-async def _notifications(settings: Settings) -> list[Finding]:
+async def look_at_notifications(settings: Settings) -> list[Finding]:
     """Channels that do not take what they are sent, and what has waited longer than a sender needs."""
     async with opened_control_plane(settings, with_secrets=False) as control_plane:
         overview = await control_plane.outbox.overview()

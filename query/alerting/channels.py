@@ -48,7 +48,9 @@ _TRIED: Final[dict[str, Any]] = {
     "error": "",
 }
 
-Name = Annotated[str, Field(min_length=1, max_length=200, description="unique in the organization")]
+Name = Annotated[
+    str, Field(min_length=1, max_length=64, description="unique in the organization; monitors may say it for the id")
+]
 ConfigFields = Annotated[
     dict[str, Any], Field(max_length=20, description="docs/notifications.md has each kind's fields")
 ]

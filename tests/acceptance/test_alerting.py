@@ -59,10 +59,69 @@ def ask(organization: Any, method: str, path: str, body: Any = None, status: int
     return answer.json() if answer.content else None
 
 
-def send_errors(organization: Any, value: float) -> None:
-    point = {"name": "errors_total", "value": value, "timestamp": time.time(), "labels": {"host": "a"}}
+def send_errors(organization: Any, value: float, host: str = "a") -> None:
+    point = {"name": "errors_total", "value": value, "timestamp": time.time(), "labels": {"host": host}}
     response = organization.post(json.dumps({"metrics": [point]}).encode(), path="/v1/metrics")
     assert response.status_code == 202, response.text
+
+
+def test_a_worker_that_dies_in_an_incident_loses_and_doubles_nothing(new_instance: Any, receiver: Receiver) -> None:
+    instance = new_instance()
+    organization = instance.organization("incident")
+    organization.token = json.loads(instance.aegis("token", organization.org_id, "--role", "member", "--json"))["token"]
+    config = {"url": receiver.inner.url, "secret": SECRET}
+    ask(organization, "POST", "/channels", {"name": "hook", "kind": "webhook", "config": config}, 201)
+    definition = monitor_of("hook", window_s=3600, message="")
+    ask(organization, "POST", "/monitors", definition, 201)
+    hosts = {f"host=h{i}" for i in range(60)}
+    until_watched(organization, receiver)
+    for i in range(60):
+        send_errors(organization, 7, f"h{i}")
+        if i in (20, 40):
+            instance.kill("worker")
+    deadline = time.monotonic() + 60
+    told: dict[str, set[str]] = {}
+    while told.keys() < hosts and time.monotonic() < deadline:
+        told = {}
+        for each in list(receiver.inner.received):
+            for one in each.json.get("notifications", [each.json]):
+                if one["state"] == "ALERT":
+                    told.setdefault(one["group"], set()).add(one["dedup_key"])
+        time.sleep(0.1)
+    assert told.keys() >= hosts
+    # One transition a group, so one key, however often it was sent.
+    assert {group: len(keys) for group, keys in told.items() if group in hosts} == dict.fromkeys(hosts, 1)
+    alerts = ask(organization, "GET", "/alerts?limit=1000")["alerts"]
+    assert sorted(each["group"] for each in alerts if each["group"] in hosts) == sorted(hosts)
+
+
+def monitor_of(channel: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "errors",
+        "kind": "metric",
+        "metric": "errors_total",
+        "aggregation": "max",
+        "window_s": 60,
+        "critical": 5,
+        "group_by": ["host"],
+        "new_group_delay_s": 0,
+        "channels": [channel],
+        **changes,
+    }
+
+
+def until_watched(organization: Any, receiver: Receiver) -> tuple[Received, float]:
+    """Breach until it is told: the engine follows monitors as they are announced, and what is sent before is not watched.
+    Returns what was told, and when the breach was sent."""
+    told = len(receiver.inner.received)
+    for _ in range(30):
+        began = time.monotonic()
+        send_errors(organization, 7)
+        try:
+            return receiver.wait_for(told + 1, timeout_s=1.0)[told], began
+        except TimeoutError:
+            continue
+    raise AssertionError("nothing was told")
 
 
 def test_a_breach_is_told_acknowledged_and_resolved(
@@ -75,33 +134,12 @@ def test_a_breach_is_told_acknowledged_and_resolved(
     assert json.loads(instance.aegis("channels", "test", "hook", *cli, "--json"))["ok"]
     receiver.wait_for(1)
     file = tmp_path / "monitors.yaml"
-    definition = {
-        "name": "errors",
-        "kind": "metric",
-        "metric": "errors_total",
-        "aggregation": "max",
-        "window_s": 60,
-        "critical": 5,
-        "group_by": ["host"],
-        "new_group_delay_s": 0,
-        "channels": ["hook"],
-        "message": "{{group.host}} is at {{value}}",
-    }
+    definition = monitor_of("hook", message="{{group.host}} is at {{value}}")
     file.write_text(yaml.safe_dump({"monitors": [definition]}))
     done = json.loads(instance.aegis("monitors", "import", str(file), *cli, "--json"))
     assert done["created"] == ["errors"]
     (monitor,) = json.loads(instance.aegis("monitors", "list", *cli, "--json"))["monitors"]
-    # The engine follows monitors as they are announced; what is sent before is not watched.
-    breach = None
-    for _ in range(30):
-        began = time.monotonic()
-        send_errors(organization, 7)
-        try:
-            breach = receiver.wait_for(2, timeout_s=1.0)[1]
-            break
-        except TimeoutError:
-            continue
-    assert breach is not None
+    breach, began = until_watched(organization, receiver)
     print(f"breach to webhook: {(breach.at_s - began) * 1000:.0f} ms")
     assert breach.is_signed_with(SECRET)
     told = breach.json

@@ -15,9 +15,12 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from recorded_alerts import SECRET, Alerting, quickly
 from webhook_receiver import Received, WebhookReceiver
 
+from aegis.doctor import look_at_notifications
+from aegis.settings import Settings
 from agents.send_notifications import SendNotifications
 from channels.destinations import Destinations
 from channels.outgoing_http import OutgoingHttp
@@ -188,6 +191,12 @@ async def test_what_a_receiver_never_takes_is_given_up_with_its_reason(
     assert (dead.reason, dead.last_error, dead.last_status) == ("expired", "the receiver answered 404", 404)
     assert dead.attempts >= 3
     assert (await alerting.control_plane.outbox.overview()).dead == 1
+    findings = await look_at_notifications(Settings(database_url=SecretStr(store_dsn)))
+    assert [(each.subject, each.state) for each in findings] == [
+        ("channel hook", "warning"),
+        ("notifications", "warning"),
+    ]
+    assert "the receiver answered 404" in findings[0].found
 
 
 async def test_a_flood_past_the_limit_is_told_in_one_and_loses_nothing(
