@@ -17,6 +17,7 @@ from aegis.cli import (
     credentials,
     dead_letters,
     geoip,
+    logs,
     monitors,
     operations,
     privacy,
@@ -52,6 +53,7 @@ privacy.add_to(app)
 trace.add_to(app)
 red.add_to(app)
 promql.add_to(app)
+logs.add_to(app)
 monitors.add_to(app)
 alerts.add_to(app)
 channels.add_to(app)

@@ -38,6 +38,31 @@ def test_every_condition_narrows(organization: Any) -> None:
     assert messages(organization.found(search="%")) == ["three 100%"]
     assert messages(organization.found(trace_id="abc")) == ["four"]
     assert messages(organization.found(service="web", level="warn")) == []
+    assert messages(organization.found(query='{service="api", level="error"} |= "o" != "T"')) == ["four"]
+    assert messages(organization.found(filters=[{"field": "trace_id", "op": "exists"}])) == ["four"]
+    counted = organization.instance.http.post(
+        "/query/logs/histogram",
+        json={"start": "2025-10-31T00:00:00Z", "end": "2025-11-01T00:00:00Z", "step": "1h"},
+        headers={"authorization": f"Bearer {organization.token}"},
+    ).json()
+    assert (counted["total"], counted["buckets"][10]["groups"]) == (4, {"error": 3, "warn": 1})
+    printed = organization.instance.aegis(
+        "logs",
+        '{service="api"} |~ "o|e"',
+        "--since",
+        "24h",
+        "--until",
+        "2025-11-01T00:00:00Z",
+        "--token",
+        organization.token,
+    )
+    assert [line.split()[3] for line in printed.splitlines()] == ["one", "three", "four"]
+    lines = organization.instance.aegis(
+        "logs", "--until", "2025-10-31T10:30:00Z", "--limit", "2", "--json", "--token", organization.token
+    )
+    assert [json.loads(line)["message"] for line in lines.splitlines()] == ["three 100%", "four"]
+    refused = organization.instance.aegis("logs", "{", "--token", organization.token, fails=True)
+    assert "line 1, column 2" in refused
     assert messages(organization.found(end="2025-10-31T10:00:03Z")) == ["two", "one Timeout"]
     assert messages(organization.found(start=1761904803000, end=1761904804000)) == ["three 100%"]
 
