@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Response
@@ -12,7 +13,8 @@ from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.time_ranges import END, START, read_range
 from query.tokens import Principal, Tokens
-from storage.record_selection import LIMIT_MAX
+from storage.log_filters import FILTERS_MAX, FieldFilter, FilterOp
+from storage.record_selection import LIMIT_MAX, TEXT_CHARACTERS_MAX
 from storage.spans import SpanStore, TraceSummary
 from storage.trace_selection import TraceSelection
 from topics.errors import Refused
@@ -20,6 +22,7 @@ from topics.span_records import DURATION_MS_MAX
 from topics.timestamps import format_timestamp
 
 LIMIT_DEFAULT: Final = 100
+ATTRIBUTES: Final = "attributes."
 _NS_A_MS: Final = 1_000_000
 
 _EXAMPLE: JsonDict = {
@@ -28,6 +31,7 @@ _EXAMPLE: JsonDict = {
     "service": "api",
     "min_duration_ms": 250,
     "status": "error",
+    "attributes": {"http.method": "GET"},
     "limit": 100,
 }
 _ANSWER: Final[dict[str, Any]] = {
@@ -50,6 +54,23 @@ _ANSWER: Final[dict[str, Any]] = {
 Milliseconds = Annotated[float, Field(ge=0, le=DURATION_MS_MAX, allow_inf_nan=False)]
 
 
+Name = Annotated[str, Field(min_length=1, max_length=180)]
+Text = Annotated[str, Field(max_length=TEXT_CHARACTERS_MAX)]
+
+
+class AttributeFilter(BaseModel):
+    """A condition on one attribute of the span."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    field: Name = Field(description="the attribute, by its names joined with points: `http.status_code`")
+    op: FilterOp = Field(
+        description="= and != compare texts, or numbers with a number; contains and regex (RE2) look anywhere in the text, case"
+        " counts; > >= < <= compare numbers. What a negation asks is also true of spans without the attribute."
+    )
+    value: Text | bool | int | float | None = Field(None, description="none for exists and not_exists")
+
+
 class TraceSearch(BaseModel):
     """What to look for: traces with one span in the time range that meets every condition that is given."""
 
@@ -62,6 +83,13 @@ class TraceSearch(BaseModel):
     min_duration_ms: Milliseconds | None = Field(None, description="of the span, included")
     max_duration_ms: Milliseconds | None = Field(None, description="of the span, included")
     status: Literal["unset", "ok", "error"] | None = Field(None, description="of the span")
+    attributes: Annotated[dict[Name, Text | bool | int | float], Field(max_length=FILTERS_MAX)] | None = Field(
+        None,
+        description="exact values of the span's attributes, by their names joined with points: a text, or a number",
+    )
+    filters: Annotated[list[AttributeFilter], Field(max_length=FILTERS_MAX)] | None = Field(
+        None, description="more conditions on the span's attributes"
+    )
     order: Literal["newest", "oldest"] = Field("newest", description="by the begin of such spans")
     limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="traces on one page")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(
@@ -82,10 +110,23 @@ class TraceSearch(BaseModel):
             status=self.status,
             duration_min_ns=shortest,
             duration_max_ns=longest,
+            filters=(*self._exact(), *self._filters()),
             order=self.order,
             limit=self.limit,
             cursor=self.cursor,
         )
+
+    def _exact(self) -> Iterator[FieldFilter]:
+        for name, value in (self.attributes or {}).items():
+            try:
+                yield FieldFilter(f"{ATTRIBUTES}{name}", "=", value, what="traces")
+            except Refused as exc:
+                raise Refused(exc.reason, code=exc.code, path=f"attributes.{name}") from None
+
+    def _filters(self) -> Iterator[FieldFilter]:
+        for place, each in enumerate(self.filters or ()):
+            name = each.field.removeprefix(ATTRIBUTES)
+            yield FieldFilter(f"{ATTRIBUTES}{name}", each.op, each.value, place, what="traces")
 
 
 def trace_search_router(spans: SpanStore, tokens: Tokens) -> APIRouter:

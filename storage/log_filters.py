@@ -38,35 +38,36 @@ class FieldFilter:
     `=` and `!=` compare texts exactly, and with a number the field's number; `contains` is a substring and `regex` a match
     anywhere, both where case counts; `>` and its like compare numbers, which other texts are not. `exists` is anything but
     null or, of a column, "". A negation is true wherever the other is not, so also where the field is not there.
-    Raises `Refused` with the path `filters[<place>]...`.
+    `what` names the records in messages. Raises `Refused` with the path `filters[<place>]...`.
     """
 
     field: str
     op: FilterOp
     value: str | float | int | bool | None = None
     place: int = 0
+    what: str = "logs"
 
     def __post_init__(self) -> None:
         path = f"filters[{self.place}]"
-        check_text("logs", f"{path}.field", self.field)
+        check_text(self.what, f"{path}.field", self.field)
         if not 1 <= len(self.field) <= FIELD_CHARACTERS_MAX or not self.name:
-            raise refused_field("logs", f"{path}.field", f"it has not 1 to {FIELD_CHARACTERS_MAX} characters")
+            raise refused_field(self.what, f"{path}.field", f"it has not 1 to {FIELD_CHARACTERS_MAX} characters")
         if self.op not in FILTER_OPS:
-            raise refused_field("logs", f"{path}.op", f"it is none of {', '.join(FILTER_OPS)}")
+            raise refused_field(self.what, f"{path}.op", f"it is none of {', '.join(FILTER_OPS)}")
         path += ".value"
         value = self.value
         if self.op in _BARE:
             if value is not None:
-                raise refused_field("logs", path, f"{self.op} takes none")
+                raise refused_field(self.what, path, f"{self.op} takes none")
         elif isinstance(value, bool):
             self._settle("true" if value else "false", path)
         elif isinstance(value, int | float):
             if self.op not in _COMPARED and self.op not in ("=", "!="):
-                raise refused_field("logs", path, f"{self.op} takes a text")
+                raise refused_field(self.what, path, f"{self.op} takes a text")
             if not math.isfinite(value) or abs(value) > NUMBER_MAX:
-                raise refused_field("logs", path, f"a number must be within {NUMBER_MAX:g}")
+                raise refused_field(self.what, path, f"a number must be within {NUMBER_MAX:g}")
         elif value is None:
-            raise refused_field("logs", path, f"{self.op} needs one")
+            raise refused_field(self.what, path, f"{self.op} needs one")
         else:
             self._settle(value, path)
 
@@ -86,14 +87,14 @@ class FieldFilter:
         return "==" if self.op in ("=", "!=") else cast(NumberOp, self.op)
 
     def _settle(self, value: str, path: str) -> None:
-        check_text("logs", path, value)
+        check_text(self.what, path, value)
         if self.op in _COMPARED:
-            raise refused_field("logs", path, f"{self.op} takes a number")
+            raise refused_field(self.what, path, f"{self.op} takes a number")
         if self.op in ("regex", "not_regex"):
             try:
                 check_pattern(value)
             except Refused as exc:
-                raise refused_field("logs", path, exc.reason) from None
+                raise refused_field(self.what, path, exc.reason) from None
         if self.op in ("=", "!="):
             # In the form in which they are stored.
             if self.field == "level":

@@ -11,6 +11,7 @@ from string import Template
 import msgspec
 
 from storage.clickhouse import ClickHouse, ReadStats
+from storage.log_conditions import add_filters
 from storage.named_queries import load_queries
 from storage.record_selection import check_text
 from storage.record_table import (
@@ -136,7 +137,7 @@ class SpanStore:
         self, scope: OrgScope, selection: TraceSelection, limits: SearchLimits | None = None
     ) -> RecordPage[SpanRow]:
         """One page of the organization's spans themselves, whatever their traces; see `RecordTable.page`."""
-        conditions = _durations(selected(scope, selection), selection)
+        conditions = _of_the_span(selected(scope, selection), selection)
         return await self._table.page(_SQL["select_spans"], SpanRow, selection, conditions, limits)
 
     async def search(
@@ -177,7 +178,7 @@ class SpanStore:
 
 def _matching(scope: OrgScope, selection: TraceSelection) -> Conditions:
     """The conditions that one span of a trace must meet, without the traces of the pages before."""
-    conditions = _durations(selected(scope, selection, continued=False), selection)
+    conditions = _of_the_span(selected(scope, selection, continued=False), selection)
     if selection.cursor is not None:
         not_seen = Template(_SQL[f"where_not_seen_{selection.order}"]).substitute(conditions=conditions.sql)
         go_on(conditions, selection)
@@ -185,10 +186,11 @@ def _matching(scope: OrgScope, selection: TraceSelection) -> Conditions:
     return conditions
 
 
-def _durations(conditions: Conditions, selection: TraceSelection) -> Conditions:
-    """The conditions, and those on how long the span took."""
+def _of_the_span(conditions: Conditions, selection: TraceSelection) -> Conditions:
+    """The conditions, and those on the span's duration and attributes."""
     if selection.duration_min_ns is not None:
         conditions.add(_SQL["where_duration_min"], duration_min=selection.duration_min_ns)
     if selection.duration_max_ns is not None:
         conditions.add(_SQL["where_duration_max"], duration_max=selection.duration_max_ns)
+    add_filters(conditions, selection.filters)
     return conditions

@@ -90,6 +90,53 @@ async def test_traces_are_found_by_one_span_that_meets_everything(asked: Asked) 
     }
 
 
+async def test_traces_are_found_by_attributes_of_a_span(asked: Asked) -> None:
+    attributes = {
+        "a": '{"http.method": "GET", "http.status_code": 200, "service": "inner", "deep": {"er": true}}',
+        "b": '{"http.method": "POST", "http.status_code": 503, "retry": "3"}',
+        "c": '{"http.method": "GET", "http.status_code": 503.0, "url": "/Orders/7?x=%25"}',
+        "d": "{}",
+    }
+    await asked.keep(
+        "spans",
+        *({"trace_id": name, "span_id": "1", "attributes": text, "ts": NOON} for name, text in attributes.items()),
+        # Its conditions are met by two spans, and by none alone.
+        {"trace_id": "e", "span_id": "1", "attributes": '{"http.method": "PUT"}', "ts": NOON + 1},
+        {"trace_id": "e", "span_id": "2", "attributes": '{"http.status_code": 418}', "ts": NOON + 2},
+    )
+
+    async def found(*filters: tuple[Any, ...], **exact: Any) -> str:
+        named = [dict(zip(("field", "op", "value"), each, strict=False)) for each in filters]
+        page = await asked.post("/query/traces/search", attributes=exact, filters=named)
+        assert page.status_code == 200, page.text
+        return "".join(sorted(trace["trace_id"] for trace in page.json()["traces"]))
+
+    assert await found(**{"http.method": "GET"}) == "ac"
+    assert await found(**{"http.method": "get"}) == ""
+    assert await found(**{"http.status_code": 503}) == "bc"
+    assert await found(**{"http.status_code": "503", "http.method": "POST"}) == "b"
+    assert await found(**{"http.method": "PUT", "http.status_code": 418}) == ""
+    assert await found(service="inner") == "a"
+    assert await found(**{"deep.er": True}) == "a"
+    assert await found(("http.status_code", ">=", 418)) == "bce"
+    assert await found(("retry", "<", 10)) == "b"
+    assert await found(("attributes.url", "contains", "Orders")) == "c"
+    assert await found(("url", "contains", "orders")) == await found(("url", "contains", "%27")) == ""
+    assert await found(("url", "regex", "^/Orders/[0-9]")) == "c"
+    assert await found(("retry", "exists")) == "b"
+    assert await found(("http.method", "not_exists")) == "de"
+    assert await found(("http.method", "!=", "GET"), ("http.method", "exists")) == "be"
+    injected = "x' OR 1=1 --"
+    assert await found((injected, "=", injected)) == await found(**{injected: "{org_id:String}"}) == ""
+    pages, cursor = [], None
+    for _ in range(3):
+        body = {"limit": 1, "filters": [{"field": "http.status_code", "op": ">", "value": 1}]}
+        page = (await asked.post("/query/traces/search", **body, **({"cursor": cursor} if cursor else {}))).json()
+        pages += [trace["trace_id"] for trace in page["traces"]]
+        cursor = page["next_cursor"]
+    assert pages == ["e", "c", "b"]
+
+
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 async def test_pages_of_traces_and_events_go_on_where_the_last_one_ended(asked: Asked, order: str) -> None:
     await asked.keep("spans", *({"trace_id": f"t{i}", "span_id": "1", "ts": NOON + i // 2} for i in range(7)))
