@@ -84,6 +84,15 @@ def split_hours(columns: SampleColumns, first_hour: int, hours: int) -> list[Sam
     ]
 
 
+def join_series(parts: Sequence[SampleColumns]) -> SampleColumns:
+    """Samples of series, then of others."""
+    return SampleColumns(
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.ts_ms for part in parts]),
+        np.concatenate([part.values for part in parts]),
+    )
+
+
 def join_hours(parts: Sequence[SampleColumns], series: int) -> SampleColumns:
     """The other way round, parts in the order of their hours. One that knows fewer series than `series` has none of the rest."""
     if len(parts) == 1 and len(parts[0].counts) == series:

@@ -6,8 +6,12 @@ length and bytes, all big-endian; timestamps are microseconds since 2000-01-01. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
+import asyncpg
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +19,8 @@ from topics.errors import Unavailable
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 # 1970 to 2000, in microseconds.
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 
@@ -94,6 +100,19 @@ def decode_copy(answer: bytes | bytearray) -> Samples:
         by_block = np.argsort(rows["block"], kind="stable")
         return in_order(_columns(rows, by_block))
     return samples
+
+
+def samples_of(rows: Sequence[asyncpg.Record]) -> Samples:
+    """The rows of `read_samples` -> samples as `decode_copy` gives them."""
+    by_block = sorted(rows, key=itemgetter(2))
+    n = len(by_block)
+    return in_order(
+        Samples(
+            np.fromiter((row[0] for row in by_block), np.int32, n),
+            np.fromiter(((row[1] - _EPOCH) // _MICROSECOND for row in by_block), np.int64, n),
+            np.fromiter((row[3] for row in by_block), np.float64, n),
+        )
+    )
 
 
 def _columns(rows: npt.NDArray[np.void], order: npt.NDArray[np.intp]) -> Samples:

@@ -155,6 +155,19 @@ async def test_times_since_1970_are_read(store: MetricStore, reader: SampleReade
     assert (await reader.select(scope, selection)).ts_ms.tolist() == [0, 30_000, 60_000]
 
 
+async def test_many_series_are_read_in_two_parts_and_are_the_same(
+    store: MetricStore, store_timescale: Timescale, scope: OrgScope
+) -> None:
+    points: list[Point] = [("m", {"n": str(n)}, at + n / 10, n * at) for n in range(130) for at in range(0, 7200, 900)]
+    await write(store, scope, points)
+    await write(store, scope, [("m", {"n": "129"}, 900 + 12.9, -1.0)])
+    expected = {str(n): [(at + n / 10, float(n * at)) for at in range(0, 7200, 900)] for n in range(130)}
+    expected["129"][1] = (900 + 12.9, -1.0)
+    for cache_bytes in (0, 1 << 30):
+        found = await SampleReader(store_timescale, cache_bytes=cache_bytes).select(scope, of("m"))
+        assert shown(found) == expected
+
+
 HOSTS = ["a1", "a2", "b1", "a", "A1", "a\nb", "é1", "a.b", "axb", "(a|b)", ""]
 
 
