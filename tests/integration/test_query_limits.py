@@ -10,6 +10,8 @@ from asked_queries import DAY, TRACE, Asked, keep_a_trace, keep_usage
 
 ROUTES = {
     "logs": ("POST", "/query/logs/search"),
+    "log histogram": ("POST", "/query/logs/histogram"),
+    "log facets": ("POST", "/query/logs/facets"),
     "trace": ("GET", f"/query/traces/{TRACE}"),
     "trace search": ("POST", "/query/traces/search"),
     "services": ("GET", "/query/services"),
@@ -42,7 +44,9 @@ async def test_every_route_keeps_to_the_bytes_of_the_role(asked: Asked, route: s
     assert (await ask(asked, route, asked.token(asked.theirs))).status_code == (404 if route == "trace" else 200)
 
 
-@pytest.mark.parametrize("route", ["logs", "trace search", "services", "operations", "service map", "rum"])
+@pytest.mark.parametrize(
+    "route", ["logs", "log histogram", "log facets", "trace search", "services", "operations", "service map", "rum"]
+)
 async def test_every_range_is_bounded(asked: Asked, route: str) -> None:
     await asked.limit(viewer={"range_days": 1})
     assert (await ask(asked, route, asked.token())).status_code == 200
