@@ -31,6 +31,9 @@ UNREADABLE = Gauge("aegis_monitors_unreadable", "Enabled monitors whose definiti
 AGAIN_S: Final = 0.5
 """Least time between two readings that something unknown causes, and between two of everything."""
 
+REST: Final = 4.0
+"""So many times as long as a reading took nothing is read again."""
+
 LoadAll = Callable[[], Awaitable[list[StoredMonitor]]]
 LoadOf = Callable[[OrgScope], Awaitable[list[StoredMonitor]]]
 
@@ -94,12 +97,14 @@ class FollowedMonitors:
     async def keep_rereading(self) -> None:
         """Follow the control plane for ever."""
         away = False
+        self._changed.set()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_S if away or not self._known else self._refresh_s):
                     await self._changed.wait()
             timed_out = not self._changed.is_set()
             self._changed.clear()
+            began = time.monotonic()
             try:
                 if timed_out or self._all_changed or not self._known:
                     await self.reread()
@@ -112,8 +117,8 @@ class FollowedMonitors:
                 away = self._all_changed = True
             else:
                 away = False
-            if self._all_changed and not away:
-                await asyncio.sleep(AGAIN_S)
+            # An import of ten thousand monitors announces each; reading all of them again for each would leave no time to watch.
+            await asyncio.sleep(REST * (time.monotonic() - began))
 
     async def reread(self) -> None:
         """Read everything. Raises `Unavailable`."""

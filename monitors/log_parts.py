@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from logql.evaluate import CompiledQuery, LogLine, compile_query
-from logql.names import STREAM_LABELS
+from logql.names import STREAM_LABELS, label_of
 from logql.parsing import parse_log_query
 from logql.query import LogQuery
 from monitors.definitions import LogMonitor
@@ -89,7 +89,7 @@ def _groups(asked: _Asked, places: Places, columns: RecordColumns, lines: _Lines
         return columns.groups([(label, label) for label in labels], places)
     groups: dict[str, list[int]] = {}
     for place in places.tolist():
-        group = group_text({label: asked.query.label(lines[place], label) for label in labels})
+        group = group_text({label: asked.query.label(lines[place], label_of(label)) for label in labels})
         groups.setdefault(group, []).append(place)
     return [(group, np.array(inside, np.int64)) for group, inside in groups.items()]
 

@@ -57,7 +57,7 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
             logs=LogStore(clickhouse), spans=SpanStore(clickhouse), rum=RumStore(clickhouse), metrics=metrics
         )
         scrubbers = await stack.enter_async_context(_scrubbers(settings, control_plane, duties))
-        monitors = await stack.enter_async_context(_monitors(settings, control_plane, duties))
+        monitors = await stack.enter_async_context(_monitors(settings, control_plane, duties, crash))
         apps = _create_apps(settings, duties, stores, control_plane, scrubbers, monitors, crash)
         if "notify" in duties:
             sender = await stack.enter_async_context(_sending(settings, control_plane, crash))
@@ -139,15 +139,22 @@ def _transport(settings: Settings) -> TransportConfig:
 
 @asynccontextmanager
 async def _monitors(
-    settings: Settings, control_plane: ControlPlane, duties: Sequence[str]
+    settings: Settings, control_plane: ControlPlane, duties: Sequence[str], crash: Any
 ) -> AsyncIterator[FollowedMonitors | None]:
     """What organizations watch, followed as it changes; None where nobody asks."""
     if not {"normalize", "watch"} & set(duties):
         yield None
         return
     monitors = FollowedMonitors(control_plane.monitors.load_enabled, control_plane.monitors.list_in)
+
+    async def follow() -> None:
+        try:
+            await monitors.keep_rereading()
+        except Exception as exc:
+            crash(exc)
+
     async with listening_for_changes(settings, monitors.changed):
-        following = asyncio.create_task(monitors.keep_rereading())
+        following = asyncio.create_task(follow())
         try:
             yield monitors
         finally:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from monitors.replay import Replay
+from topics.metric_columns import MetricBatch
+from topics.names import METRICS
 
 STEP_MS = 100
 WINDOW_S = 10
@@ -132,3 +137,31 @@ def test_the_engine_sends_what_the_reference_says(
     assert [each[0] for each in sent] == pytest.approx([each[0] for each in reference.transitions], abs=STEP_MS)
     numbers = [message.sequence for message in simulation.sent]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
+
+
+@given(
+    DEFINITIONS,
+    st.sampled_from(["max", "avg", "last", "p90", "increase"]),
+    st.lists(st.tuples(st.integers(0, 9), VALUES)),
+)
+def test_a_replay_of_the_past_says_what_was_sent(
+    watch_simulation: Any, definition: dict[str, Any], aggregation: str, values: list[tuple[int, float]]
+) -> None:
+    definition = definition | {"aggregation": aggregation, "no_data": "notify"}
+    simulation = watch_simulation(definition)
+    simulation.run_to(0)
+    begin, at = 1_800_000_000_000, 0
+    monitor = next(iter(simulation.monitors.by_id.values()))
+    replay = Replay(monitor, METRICS, begin_ms=begin, shown_from_ms=begin, transitions_max=1000)
+    for gap, value in values:
+        at += gap
+        simulation.run_to(at * 1000)
+        simulation.send("metrics", {"name": "m", "value": value})
+        ts_us = np.array([(begin + at * 1000) * 1000])
+        replay.add(
+            MetricBatch([b'["m",{},"",""]'], np.array([0], np.int32), ts_us, np.array([value])), begin + at * 1000
+        )
+    simulation.run_to((at + 60) * 1000)
+    replay.advance(begin + (at + 60) * 1000)
+    sent = [(message.at_ms, message.state, message.value) for message in simulation.sent]
+    assert [(e.transition.at_ms, e.transition.state, e.transition.value) for e in replay.in_order()] == sent
