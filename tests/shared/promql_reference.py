@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
+from promql_formulas import AGGREGATES, COMPARISONS, DATES, OPERATORS, OVER_TIME, divided, line, quantile, rate
 from promql_series import MemorySeries, matches
 
 from query.promql.labels import LabelKey
@@ -57,145 +58,6 @@ def _renamed(vector: Vector, change: Callable[[float], float]) -> Vector:
     for key, value in vector.items():
         _add(found, _without(key, "__name__"), change(value))
     return found
-
-
-def _divided(a: float, b: float) -> float:
-    if b != 0 or math.isnan(a):
-        return a / b if b else math.nan
-    return math.nan if a == 0 else math.copysign(math.inf, a) * math.copysign(1, b)
-
-
-def _power(a: float, b: float) -> float:
-    return float(np.power(np.float64(a), np.float64(b)))
-
-
-OPERATORS: dict[str, Callable[[float, float], float]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": _divided,
-    "%": lambda a, b: math.nan if b == 0 or math.isinf(a) or math.isnan(a) or math.isnan(b) else math.fmod(a, b),
-    "^": _power,
-    "atan2": math.atan2,
-}
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    ">": lambda a, b: a > b,
-    "<=": lambda a, b: a <= b,
-    ">=": lambda a, b: a >= b,
-}
-
-
-def _kahan(values: list[float]) -> float:
-    total = carry = 0.0
-    for value in values:
-        added = total + value
-        if math.isinf(added):
-            carry = 0.0
-        elif abs(total) >= abs(value):
-            carry += (total - added) + value
-        else:
-            carry += (value - added) + total
-        total = added
-    return total if math.isinf(total) else total + carry
-
-
-def _mean(values: list[float]) -> float:
-    total = _kahan(values)
-    if math.isinf(total):
-        return math.fsum(value / len(values) for value in values) if all(map(math.isfinite, values)) else total
-    return total / len(values)
-
-
-def _variance(values: list[float]) -> float:
-    if not all(map(math.isfinite, values)):
-        return math.nan
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / len(values)
-
-
-def _quantile(phi: float, values: list[float]) -> float:
-    if math.isnan(phi):
-        return math.nan
-    if not 0 <= phi <= 1:
-        return math.inf if phi > 1 else -math.inf
-    ordered = sorted(values, key=lambda value: (not math.isnan(value), 0.0 if math.isnan(value) else value))
-    rank = phi * (len(ordered) - 1)
-    lower = math.floor(rank)
-    upper = min(lower + 1, len(ordered) - 1)
-    return ordered[lower] * (1 - (rank - lower)) + ordered[upper] * (rank - lower)
-
-
-def _largest(values: list[float]) -> float:
-    numbers = [value for value in values if not math.isnan(value)]
-    return max(numbers) if numbers else math.nan
-
-
-def _smallest(values: list[float]) -> float:
-    numbers = [value for value in values if not math.isnan(value)]
-    return min(numbers) if numbers else math.nan
-
-
-AGGREGATES: dict[str, Callable[[list[float]], float]] = {
-    "sum": _kahan,
-    "avg": _mean,
-    "min": _smallest,
-    "max": _largest,
-    "count": lambda values: float(len(values)),
-    "group": lambda values: 1.0,
-    "stdvar": _variance,
-    "stddev": lambda values: math.sqrt(_variance(values)) if not math.isnan(_variance(values)) else math.nan,
-}
-OVER_TIME = {f"{name}_over_time": aggregate for name, aggregate in AGGREGATES.items() if name != "group"} | {
-    "present_over_time": lambda values: 1.0,
-    "last_over_time": lambda values: values[-1],
-}
-
-
-def _rate(points: list[tuple[int, float]], end: int, range_ms: int, counter: bool) -> float | None:
-    if len(points) < 2:
-        return None
-    change = points[-1][1] - points[0][1]
-    if counter:
-        for (_, before), (_, after) in pairwise(points):
-            if after < before:
-                change += before
-    sampled = (points[-1][0] - points[0][0]) / 1000
-    apart = sampled / (len(points) - 1)
-    to_start = (points[0][0] - (end - range_ms)) / 1000
-    to_end = (end - points[-1][0]) / 1000
-    if to_start >= apart * 1.1:
-        to_start = apart / 2
-    if counter and change > 0 and points[0][1] >= 0:
-        to_start = min(to_start, sampled * (points[0][1] / change))
-    if to_end >= apart * 1.1:
-        to_end = apart / 2
-    return change * ((sampled + to_start + to_end) / sampled)
-
-
-def _line(points: list[tuple[int, float]], origin: int) -> tuple[float, float]:
-    values = [value for _, value in points]
-    if all(value == values[0] for value in values[1:]):
-        return (math.nan, math.nan) if math.isinf(values[0]) else (0.0, values[0])
-    times = [(time - origin) / 1000 for time, _ in points]
-    mean_t, mean_v = sum(times) / len(times), sum(values) / len(values)
-    slope = sum((t - mean_t) * (v - mean_v) for t, v in zip(times, values, strict=True))
-    slope /= sum((t - mean_t) ** 2 for t in times)
-    return slope, mean_v - slope * mean_t
-
-
-DATES: dict[str, Callable[[datetime], int]] = {
-    "year": lambda at: at.year,
-    "month": lambda at: at.month,
-    "day_of_month": lambda at: at.day,
-    "day_of_year": lambda at: at.timetuple().tm_yday,
-    "day_of_week": lambda at: at.isoweekday() % 7,
-    "hour": lambda at: at.hour,
-    "minute": lambda at: at.minute,
-    "days_in_month": lambda at: (at.replace(day=28) + timedelta(days=4)).replace(day=1).__sub__(timedelta(days=1)).day,
-}
 
 
 def _demanded(node: Node) -> LabelKey:
@@ -333,7 +195,7 @@ class Reference:
 
             return _renamed(vector, clamp)
         if name == "round":
-            inverse = _divided(1, numbers[0]) if numbers else 1.0
+            inverse = divided(1, numbers[0]) if numbers else 1.0
             return _renamed(vector, lambda value: float(np.floor(value * inverse + 0.5)) / inverse)
         plain: dict[str, Callable[[float], float]] = {
             "abs": abs,
@@ -366,7 +228,7 @@ class Reference:
         pairs = list(pairwise(values))
         match name:
             case "rate" | "increase" | "delta":
-                change = _rate(points, end, length, name != "delta")
+                change = rate(points, end, length, name != "delta")
                 return change if change is None or name != "rate" else change / (length / 1000)
             case "irate" | "idelta":
                 if len(values) < 2:
@@ -379,14 +241,14 @@ class Reference:
             case "changes":
                 return float(sum(a != b and not (math.isnan(a) and math.isnan(b)) for a, b in pairs))
             case "deriv":
-                return _line(points, points[0][0])[0] if len(points) > 1 else None
+                return line(points, points[0][0])[0] if len(points) > 1 else None
             case "predict_linear":
                 if len(points) < 2:
                     return None
-                slope, level = _line(points, time)
+                slope, level = line(points, time)
                 return slope * numbers[0] + level
             case "quantile_over_time":
-                return _quantile(numbers[0], values)
+                return quantile(numbers[0], values)
             case _:
                 return OVER_TIME[name](values)
 
@@ -402,10 +264,7 @@ class Reference:
             groups.setdefault(kept, []).append((key, value))
         if node.operator in ("topk", "bottomk"):
             assert node.parameter is not None
-            number, sign = self.number(node.parameter, time), -1 if node.operator == "topk" else 1
-            if not math.isfinite(number):
-                raise Ambiguous("no number of series")
-            k = int(number)
+            k, sign = int(self.number(node.parameter, time)), -1 if node.operator == "topk" else 1
             chosen: Vector = {}
             for members in groups.values():
                 members.sort(
@@ -430,7 +289,7 @@ class Reference:
         if node.operator == "quantile":
             assert node.parameter is not None
             phi = self.number(node.parameter, time)
-            return {kept: _quantile(phi, [value for _, value in members]) for kept, members in groups.items()}
+            return {kept: quantile(phi, [value for _, value in members]) for kept, members in groups.items()}
         return {kept: AGGREGATES[node.operator]([value for _, value in members]) for kept, members in groups.items()}
 
     def _signature(self, key: LabelKey, node: Binary) -> LabelKey:
