@@ -138,7 +138,7 @@ def compile_query(query: LogQuery) -> CompiledQuery:
     """Make a predicate of a query from `logql.parsing`."""
     tests: list[tuple[int, Predicate]] = []
     for placed in placed_tests(query):
-        tests.append((_cost(placed), _tested(placed.test, placed.parsers)))
+        tests.append((_cost(placed), _placed(placed)))
     tests += [(1, _line_test(each)) for each in line_filters(query)]
     # Stable, so that what costs the same is asked in the order of the query. No condition has an effect on another.
     tests.sort(key=lambda test: test[0])
@@ -196,13 +196,23 @@ def _all_of(tests: list[Predicate]) -> Predicate:
 
 def _cost(placed: PlacedTest) -> int:
     """0 for columns, 1 for the line, 2 for what must be read from JSON or by a parser."""
-    return 0 if all(STREAM_LABELS.get(name) in ("service", "level") for name in _names(placed.test)) else 2
+    return (
+        0
+        if placed.in_braces or all(STREAM_LABELS.get(name) in ("service", "level") for name in _names(placed.test))
+        else 2
+    )
 
 
 def _names(test: LabelTest) -> list[str]:
     if isinstance(test, AllOf | AnyOf):
         return [name for each in test.tests for name in _names(each)]
     return [test.label]
+
+
+def _placed(placed: PlacedTest) -> Predicate:
+    if placed.in_braces and isinstance(placed.test, TextTest):
+        return _text_test(operator.attrgetter(STREAM_LABELS[placed.test.label]), placed.test)
+    return _tested(placed.test, placed.parsers)
 
 
 def _tested(test: LabelTest, parsers: tuple[Parser, ...]) -> Predicate:

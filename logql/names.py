@@ -2,6 +2,7 @@
 
 Where a condition stands decides which labels it sees (`sources`):
 
+- in the braces: a stream label alone;
 - before any parser: a stream label; else structured metadata, which are trace_id, span_id and the attributes;
 - behind a parser: a stream label where the log has it; else what the nearest parser before it found, else the one before that;
   else structured metadata. What a parser finds under the name of a stream label that the log has is called `<name>_extracted`.

@@ -98,17 +98,21 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class PlacedTest:
-    """A condition on labels, and the parsers whose labels it sees: those before it in the query."""
+    """A condition on labels, and the parsers whose labels it sees: those before it in the query.
+
+    One `in_braces` sees the fields of the log alone, not what its attributes have under such a name.
+    """
 
     test: LabelTest
     parsers: tuple[Parser, ...]
+    in_braces: bool = False
 
 
 def placed_tests(query: LogQuery) -> Iterator[PlacedTest]:
     """Every condition on labels in its place, the selector's first."""
     parsers: tuple[Parser, ...] = ()
     for matcher in query.selector:
-        yield PlacedTest(matcher, ())
+        yield PlacedTest(matcher, (), in_braces=True)
     for stage in query.stages:
         if isinstance(stage, Parser):
             parsers = (*parsers, stage)

@@ -28,6 +28,8 @@ from logql.query import (
     LogQuery,
     NumberTest,
     Parser,
+    PlacedTest,
+    TextTest,
     line_filters,
     placed_tests,
 )
@@ -45,9 +47,9 @@ _OPERATORS: Final = {"==": "=", "!=": "!=", ">": ">", ">=": ">=", "<": "<", "<="
 def add_query(conditions: Conditions, query: LogQuery) -> None:
     """Add all that a LogQL query asks, the cheap parts first."""
     made = _Made("query")
-    texts = [made.test(placed.test, placed.parsers) for placed in placed_tests(query) if not placed.parsers]
+    texts = [made.placed(placed) for placed in placed_tests(query) if not placed.parsers]
     texts += [made.line(each) for each in line_filters(query)]
-    texts += [made.test(placed.test, placed.parsers) for placed in placed_tests(query) if placed.parsers]
+    texts += [made.placed(placed) for placed in placed_tests(query) if placed.parsers]
     made.add_to(conditions, texts)
 
 
@@ -69,6 +71,13 @@ class _Made:
             conditions.add(text)
         conditions.parameters |= self._bound.parameters
 
+    def placed(self, placed: PlacedTest) -> str:
+        """A condition in its place."""
+        test = placed.test
+        if placed.in_braces and isinstance(test, TextTest):
+            return self._text(STREAM_LABELS[test.label], test.op, test.value, hint=None)
+        return self.test(test, placed.parsers)
+
     def test(self, test: LabelTest, parsers: Sequence[Parser]) -> str:
         if isinstance(test, AllOf | AnyOf):
             joint = " AND " if isinstance(test, AllOf) else " OR "
@@ -76,8 +85,8 @@ class _Made:
         text = self._texts.label(test.label, parsers)
         if isinstance(test, NumberTest):
             return self._number(text, test)
-        hinted = not parsers and test.label not in STREAM_LABELS and test.label not in IDS
-        return self._text(text, test.op, test.value, hinted=hinted)
+        elsewhere = parsers or test.label in STREAM_LABELS or test.label in IDS
+        return self._text(text, test.op, test.value, hint=None if elsewhere else (test.label, "_"))
 
     def line(self, test: LineFilter) -> str:
         """A condition on the message."""
@@ -104,7 +113,7 @@ class _Made:
             return self._piece("where_not", condition=condition) if op == "!=" else condition
         assert isinstance(value, str)
         if op in ("=", "!="):
-            return self._text(text, op, value, hinted=column is None)
+            return self._text(text, op, value, hint=(asked.name, ".") if column is None else None)
         if op in ("regex", "not_regex"):
             condition = self._piece("where_match", text=text, value=self._bound.value(within(value)))
         elif column == "message":
@@ -113,21 +122,28 @@ class _Made:
             condition = self._piece("where_contains", text=text, value=self._bound.value(value))
         return self._piece("where_not", condition=condition) if op.startswith("not_") else condition
 
-    def _text(self, text: str, op: str, value: str, *, hinted: bool) -> str:
+    def _text(self, text: str, op: str, value: str, *, hint: tuple[str, str] | None) -> str:
+        """`hint` is the name that `text` has among the attributes and nowhere else, and what joins its parts."""
         if op in ("=~", "!~"):
             condition = self._piece("where_match", text=text, value=self._bound.value(whole(value)))
         else:
             condition = self._piece("where_equal", text=text, value=self._bound.value(value))
-            if hinted and op == "=":
-                condition = " AND ".join([*self._held(value), condition])
+            if hint is not None and op == "=":
+                condition = " AND ".join([*self._held(value, hint), condition])
         return condition if op in ("=", "=~") else self._piece("where_not", condition=condition)
 
-    def _held(self, value: str) -> list[str]:
-        """What the text of attributes must hold when one of them is `value`: cheaper than reading it, and fit for an index."""
-        if not _SAME_IN_JSON.fullmatch(value) or read_number(value) is not None:
+    def _held(self, value: str, hint: tuple[str, str]) -> list[str]:
+        """What else is true when an attribute is `value`: cheaper than reading it, and the second is what an index serves."""
+        if not value or read_number(value) is not None:
             return []
-        held = self._piece("json_holds", json="attributes", text=self._bound.value(value))
-        return [f"({held} OR {self._piece('json_escaped', json='attributes')})"]
+        held = []
+        if _SAME_IN_JSON.fullmatch(value):
+            text = self._piece("json_holds", json="attributes", text=self._bound.value(value))
+            held.append(f"({text} OR {self._piece('json_escaped', json='attributes')})")
+        name, joint = hint
+        if joint not in name:
+            held.append(self._piece("attribute_equal", key=self._bound.value(name), value=self._bound.value(value)))
+        return held
 
     def _message_contains(self, value: str) -> str:
         lowered = f"%{value.translate(_LOWER).translate(LIKE_ESCAPES)}%"

@@ -96,6 +96,10 @@ pair[1] = $name;
 -- name: regexp_group
 arrayElement(extractGroups(message, $pattern), $number);
 
+-- name: attribute_equal
+-- Of an attribute of one name with a text: the form that the index attributes_values serves (storage/queries/logs.sql).
+attributes_map[$key] = $value;
+
 -- name: where_equal
 $text = $value;
 

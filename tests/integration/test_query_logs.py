@@ -9,6 +9,8 @@ import httpx
 import pytest
 from asked_queries import DAY, MS, NOON, Asked
 
+from storage.clickhouse import ClickHouse
+
 HOUR = 3600 * 1000 * MS
 
 
@@ -207,3 +209,19 @@ async def test_what_surrounds_a_log(asked: Asked) -> None:
         body = {"id": log["id"], "timestamp": log["timestamp"]} | changed
         response = await asked.http.post("/query/logs/context", json=body, headers=asked.token())
         assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+async def test_an_index_leaves_few_rows_for_the_value_of_an_attribute(
+    asked: Asked, store_clickhouse: ClickHouse
+) -> None:
+    """Of many granules only those are read that may hold the value; merges build the index."""
+    rows = [{"ts": NOON + i, "record_id": i, "attributes": f'{{"user": "u-{i}"}}'} for i in range(50_000)]
+    await asked.keep("logs", *rows)
+    await store_clickhouse.command("OPTIMIZE TABLE logs FINAL")
+    whole = (await asked.post("/query/logs/search", dry_run=True)).json()["rows"]
+    assert whole == 50_000
+    for body in ({"query": '{} | user="u-31337"'}, {"filters": [{"field": "user", "op": "=", "value": "u-31337"}]}):
+        assert (await asked.post("/query/logs/search", **body, dry_run=True)).json()["rows"] <= 2 * 8192
+        assert [log["attributes"] for log in (await asked.post("/query/logs/search", **body)).json()["logs"]] == [
+            {"user": "u-31337"}
+        ]

@@ -252,3 +252,24 @@ async def test_a_server_that_talks_nonsense_is_unavailable(answer: bytes) -> Non
             await clickhouse.read("SELECT 1", tuple[int], doing="read")
         with pytest.raises(Unavailable):
             await LogStore(clickhouse).insert(_block(1), rows=1, token="t")
+
+
+async def test_a_stream_gives_rows_as_they_come_and_a_failure_in_their_midst(store_clickhouse: ClickHouse) -> None:
+    sql = "SELECT number, repeat('x', 100 + toUInt8(throwIf(number = {bad:UInt64}, 'bad row'))) FROM numbers(400000)"
+    settings = {"max_block_size": 10_000, "max_threads": 1}
+
+    async def count(bad: int) -> AsyncIterator[int]:
+        async for rows in store_clickhouse.stream(sql, tuple[int, str], {"bad": bad}, settings, doing="count"):
+            yield len(rows)
+
+    parts = [rows async for rows in count(10**9)]
+    assert (sum(parts), len(parts) > 10) == (400_000, True)
+    failing = count(350_000)
+    assert await anext(failing) > 0
+    with pytest.raises(Unavailable, match=r"cannot count: .*bad row"):
+        parts = [rows async for rows in failing]
+    # Who goes away before the end leaves no connection behind that others would wait for.
+    for _ in range(20):
+        async for _ in count(10**9):
+            break
+    assert (await store_clickhouse.read("SELECT 1", tuple[int], doing="read")).rows == [(1,)]

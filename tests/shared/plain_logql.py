@@ -288,6 +288,10 @@ def query_says(query: list[tuple[Any, ...]], log: Log) -> bool:
             )
             if some is not op.startswith("|"):
                 return False
+        elif kind == "stream":
+            # The braces see fields alone.
+            if not test_says(rest[0], log | {"attributes": "{}"}, []):
+                return False
         elif not test_says(rest[0], log, parsers):
             return False
     return True
