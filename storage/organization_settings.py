@@ -37,6 +37,10 @@ def check_settings(settings: Mapping[str, Any]) -> OrganizationSettings:
     try:
         checked = msgspec.convert(dict(settings), OrganizationSettings)
         check_policy(checked.privacy)
+        msgspec.json.encode(settings)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON can write and nothing can store.
+        raise Refused("it is not valid Unicode", code="invalid_field", path="settings") from None
     except Refused as exc:
         raise Refused(exc.reason, code=exc.code, path=f"settings.privacy.{exc.path}") from None
     except msgspec.ValidationError as exc:

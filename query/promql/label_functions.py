@@ -37,7 +37,8 @@ def _expanded(template: str, found: Any) -> str:
         if name is None:
             return "$"
         if name.isdigit():
-            return (found.group(int(name)) or "") if int(name) <= found.re.groups else ""
+            # No pattern has as many groups as need more digits.
+            return (found.group(int(name)) or "") if len(name) < 10 and int(name) <= found.re.groups else ""
         return (found.group(name) or "") if name in found.re.groupindex else ""
 
     return _REFERENCE.sub(said, template)

@@ -50,6 +50,7 @@ _PLAIN_ESCAPES = {
     "'": "'",
     '"': '"',
 }
+_NO_UTF_8 = re.compile(r"[\ud800-\udfff]")
 _INT64_MS = 1 << 63
 
 
@@ -182,7 +183,10 @@ class _Reader:
             self._mark(token, at)
 
     def _number(self, token: str, at: int, awaited: str) -> None:
-        value = number_of(token)
+        try:
+            value = number_of(token)
+        except (OverflowError, ValueError):  # Of more digits than a double, or Python, takes.
+            value = math.inf
         if value is None:
             refuse(f"bad number or duration: {token!r}", self.text, at)
         if not math.isfinite(value):
@@ -198,10 +202,10 @@ class _Reader:
         self.operand = True
 
     def _listed(self, values: list[int], seconds: float, at: int) -> str:
-        ms = round(seconds * 1000)
+        ms = seconds * 1000
         if abs(ms) >= _INT64_MS // 1_000_000:  # Prometheus counts durations in nanoseconds.
             refuse("duration or time out of range", self.text, at)
-        values.append(ms)
+        values.append(round(ms))
         return str(len(values))
 
     def _string(self, token: str, at: int) -> None:
@@ -209,6 +213,9 @@ class _Reader:
             said = string_of(token)
         except (ValueError, OverflowError) as error:
             refuse(str(error), self.text, at)
+        if not said.isprintable() and _NO_UTF_8.search(said):
+            # No label has such a text, PostgreSQL and RE2 take none, and JSON cannot say it.
+            refuse("a string that is not UTF-8", self.text, at)
         place = self.open[-1] if self.open else ""
         operator = "".join(self.parts[-3:]).rstrip()[-2:] if place == "{" else ""
         if operator in ("=~", "!~"):

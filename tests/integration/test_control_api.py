@@ -300,6 +300,17 @@ async def test_what_cannot_be_names_its_field(control_api: ControlApi, path: str
     assert await state(control_api) == before
 
 
+@pytest.mark.parametrize("privacy", ['{"keys": ["a\\ud800"]}', '{"strategy": "\\ud800"}', '{"\\ud800": 1}'])
+async def test_half_a_surrogate_pair_is_no_setting(control_api: ControlApi, privacy: str) -> None:
+    answer = await control_api.http.patch(
+        "/organization",
+        content=f'{{"settings": {{"privacy": {privacy}}}}}',
+        headers={"authorization": f"Bearer {control_api.token()}", "content-type": "application/json"},
+    )
+    assert told(answer) == (422, "invalid_field")
+    assert answer.json()["error"]["details"][0]["path"] == "settings"
+
+
 @pytest.mark.parametrize(
     "params", [{"start": "yesterday"}, {"limit": 0}, {"limit": 1001}, {"cursor": "x"}, {"action": "burn"}]
 )

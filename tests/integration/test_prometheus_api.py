@@ -79,6 +79,12 @@ async def test_who_may_not_ask_is_told_in_the_same_shape(
     assert (response.status_code, response.json()["errorType"]) == (403, "forbidden")
 
 
+@pytest.mark.parametrize("credentials", [b"", b"=", b"/w==", b"OgA=", b"\xff", b"Og==\xe9"])
+async def test_what_is_no_basic_is_no_token(asked_metrics: AskedMetrics, credentials: bytes) -> None:
+    response = await asked_metrics.http.get("/api/v1/labels", headers={b"authorization": b"Basic " + credentials})
+    assert (response.status_code, response.json()["errorType"]) == (401, "unauthorized")
+
+
 @pytest.mark.parametrize("route", POSTED)
 async def test_a_form_asks_the_same_as_an_address(asked_metrics: AskedMetrics, route: str) -> None:
     await asked_metrics.keep(UP)

@@ -101,6 +101,21 @@ def test_no_text_ends_the_process() -> None:
         parse(deepest + " or x")
 
 
+@pytest.mark.parametrize("text", ["9" * 400 + "y", "9" * 5000 + "y", "0x" + "f" * 5000, "x offset " + "9" * 310 + "y"])
+def test_a_number_of_any_length_is_read_or_out_of_range(text: str) -> None:
+    with pytest.raises(Refused, match="out of range"):
+        parse(text)
+
+
+def test_a_template_names_no_group_by_more_digits_than_there_are() -> None:
+    series = MemorySeries()
+    series.load(MINUTE, ["x{} 1"])
+    text = 'label_replace(x, "y", "a${' + "9" * 5000 + '}", "z", ".*")'
+    expression, steps = parse(text), Steps.instant(0)
+    found = evaluate(expression, [series.block(each) for each in selections(expression, steps)], steps, Limits())
+    assert found.labels == [{"__name__": "x", "y": "a"}]
+
+
 def test_a_refusal_has_a_code_and_a_path() -> None:
     with pytest.raises(Refused) as refused:
         parse("sum(")
