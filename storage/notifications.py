@@ -24,6 +24,8 @@ from topics.transitions import AlertMessage
 EXPIRES_S: Final = 24 * 3600.0
 """How long a notification is tried."""
 SHOWN_MAX: Final = 1000
+QUEUE_COUNTED_MAX: Final = 10_000
+"""As far as is counted what waits for a channel."""
 
 _SQL = load_queries("notifications.sql")
 _ALERTS = load_queries("alerts.sql")
@@ -44,8 +46,8 @@ class WatchedMonitor:
 
 @dataclass(frozen=True, slots=True)
 class AlertFacts:
-    """What is known around one message. `told` are channels that know of the breach that it belongs to; `channels` is those of
-    the organization: id -> (enabled, waiting, group_wait_s)."""
+    """What is known around one message. `told` are channels that know of the breach that it belongs to; `channels` are
+    those that may be told of it: id -> (enabled, waiting, group_wait_s)."""
 
     message: AlertMessage
     alert_id: str
@@ -146,7 +148,10 @@ class Notifications:
         }
         organizations = list({uuid.UUID(message.org_id) for message in known})
         channels: dict[str, dict[str, tuple[bool, int, float]]] = {}
-        for row in await connection.fetch(_SQL["channels"], organizations):
+        named = {id_ for each in monitors.values() for id_ in each.definition.get("channels", ())}
+        wanted = {uuid_or_none(str(id_)) for id_ in named} | {id_ for row in alerts.values() for id_ in row["told"]}
+        values = (organizations, list(wanted - {None}), QUEUE_COUNTED_MAX)
+        for row in await connection.fetch(_SQL["channels"], *values):
             of_organization = channels.setdefault(str(row["organization_id"]), {})
             of_organization[str(row["id"])] = (row["enabled"], row["waiting"], row["group_wait_s"] or 0.0)
         downtimes = await self._downtimes(connection, organizations)

@@ -24,10 +24,13 @@ FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS asked (monitor_id, group_ke
 JOIN alerts a USING (monitor_id, group_key, sequence);
 
 -- name: channels
+-- Those that somebody may be told by; what waits is counted up to $3.
 SELECT c.id, c.organization_id, c.enabled, (c.config ->> 'group_wait_s')::double precision AS group_wait_s,
-    (SELECT count(*) FROM notifications n WHERE n.channel_id = c.id AND n.state IN ('waiting', 'sending')) AS waiting
+    (SELECT count(*) FROM (
+        SELECT 1 FROM notifications n WHERE n.channel_id = c.id AND n.state IN ('waiting', 'sending') LIMIT $3
+    ) AS counted) AS waiting
 FROM channels c
-WHERE c.organization_id = ANY($1::uuid[]) AND c.deleted_at IS NULL;
+WHERE c.organization_id = ANY($1::uuid[]) AND c.id = ANY($2::uuid[]) AND c.deleted_at IS NULL;
 
 -- name: insert
 INSERT INTO notifications (
