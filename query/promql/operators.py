@@ -97,14 +97,14 @@ def of_vectors(node: Binary, left: Frame, right: Frame, budget: Budget) -> Frame
     sides = (others, values) if swapped else (values, others)
     table = LabelTable(_result_labels(node, many.table, one.table, many_rows, one_rows))
     groups = table.equal()
+    # Before a filter looks at values: whether a match is ambiguous does not depend on them (Prometheus' pull request 17668).
+    _refuse_ambiguous(matching, many_ids[many_rows], groups.ids, present)
     if node.operator in COMPARISONS:
         holds = _COMPARISON[node.operator](*sides)
         values = holds.astype(np.float64) if node.as_bool else sides[0]
-        # What a filter leaves out is matched with nothing, so it makes no match ambiguous.
         present = present if node.as_bool else present & holds
     else:
         values = _ARITHMETIC[node.operator](*sides)
-    _refuse_ambiguous(matching, many_ids[many_rows], groups.ids, present)
     return merged(Frame(table, values, present), groups)
 
 
