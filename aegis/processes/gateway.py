@@ -35,6 +35,7 @@ from storage.changes import Change
 from topics.names import RAW_TOPICS
 from topics.redis_streams.intake import RedisIntake
 from topics.redis_streams.stream_producer import StreamProducer
+from topics.timestamps import prepare_columns
 from web.health import Health, health_router, operations_app
 from web.serving import bind, serve, stop_on_signals
 
@@ -61,6 +62,7 @@ async def run_gateway(settings: Settings, *, with_query: bool, listener: int | N
             if each is not None:
                 stack.callback(each.close)
         stop = stop_on_signals()
+        prepare_columns()
         control_plane = await stack.enter_async_context(opened_control_plane(settings, with_secrets=True))
         await declare_all_topics_in_time(settings, stop)
         producer = StreamProducer(settings.transport_url, topics=RAW_TOPICS, topic_bytes_max=settings.stream_bytes_max)

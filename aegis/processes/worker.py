@@ -31,6 +31,7 @@ from storage.rum import RumStore
 from storage.spans import SpanStore
 from topics.errors import Unavailable
 from topics.faust_app import EmbeddedApp, TransportConfig
+from topics.timestamps import prepare_columns
 from web.health import Health, operations_app
 from web.serving import bind, serve, stop_on_signals
 
@@ -43,6 +44,7 @@ async def run_worker(settings: Settings, *, duties: Sequence[str]) -> None:
         sock = bind(settings.host, settings.worker_port, setting="AEGIS_WORKER_PORT")
         stack.callback(sock.close)
         stop = stop_on_signals()
+        prepare_columns()
         failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
         def crash(exc: BaseException) -> None:
