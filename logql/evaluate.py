@@ -243,10 +243,11 @@ def _text_test(read: Callable[[LogLine], str], test: TextTest) -> Predicate:
         return lambda line: read(line) == value
     if test.op == "!=":
         return lambda line: read(line) != value
+    # Of bytes, as RE2's offsets in a text would be counted in characters first, which takes three times as long.
     search = compiled(whole(value)).search
     if test.op == "=~":
-        return lambda line: search(read(line)) is not None
-    return lambda line: search(read(line)) is None
+        return lambda line: search(read(line).encode()) is not None
+    return lambda line: search(read(line).encode()) is None
 
 
 def _line_test(test: LineFilter) -> Predicate:
@@ -255,7 +256,12 @@ def _line_test(test: LineFilter) -> Predicate:
     if test.op in ("|=", "!="):
         return lambda line: any(value in line.message for value in values) is wanted
     searches = tuple(compiled(within(value)).search for value in values)
-    return lambda line: any(search(line.message) is not None for search in searches) is wanted
+
+    def predicate(line: LogLine) -> bool:
+        message = line.message.encode()
+        return any(search(message) is not None for search in searches) is wanted
+
+    return predicate
 
 
 __all__ = ["CompiledQuery", "LogLine", "RegexpParser", "compile_query", "label_reader"]
