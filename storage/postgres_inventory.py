@@ -26,6 +26,7 @@ CONTROL_PLANE = frozenset(
         "usage_daily",
         "audit_log",
         "sessions",
+        "gone_sessions",
         "api_tokens",
         "channels",
         "channel_queues",

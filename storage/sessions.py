@@ -75,7 +75,7 @@ class Sessions:
         await self._pool.fetch("end the session", _SQL["end"], uuid_or_none(session_id))
 
     async def load_ended(self, within_s: float) -> frozenset[str]:
-        """Ids of the sessions that ended in the last seconds, whose access tokens may still be out."""
+        """Ids of the sessions that ended in the last seconds, or went with a membership: their access tokens may still be out."""
         rows = await self._pool.fetch("load ended sessions", _SQL["load_ended"], within_s)
         return frozenset(str(row["id"]) for row in rows)
 

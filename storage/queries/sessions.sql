@@ -41,9 +41,17 @@ WHERE id = $1;
 -- name: load_ended
 SELECT id
 FROM sessions
-WHERE ended_at > now() - make_interval(secs => $1);
+WHERE ended_at > now() - make_interval(secs => $1)
+UNION ALL
+SELECT id
+FROM gone_sessions
+WHERE gone_at > now() - make_interval(secs => $1);
 
 -- name: trim
+WITH gone AS (
+    DELETE FROM gone_sessions
+    WHERE gone_at < now() - interval '1 day'
+)
 DELETE FROM sessions
 WHERE ended_at < now() - interval '1 day' OR expires_at < now() - interval '1 day'
 RETURNING id;

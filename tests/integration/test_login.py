@@ -11,6 +11,7 @@ import pytest
 from argon2 import PasswordHasher
 from control_api import PASSWORD, ControlApi
 
+from query.api_token_text import new_api_token
 from query.callers import Callers
 from query.control.app import keep_trimmed
 from query.control.passwords import Passwords
@@ -212,6 +213,29 @@ async def test_both_tables_are_kept_within_their_bounds(control_api: ControlApi)
             await asyncio.sleep(0.02)
     assert await control_api.sql(count, control_api.ours.id) == 10
     trimming.cancel()
+
+
+@pytest.mark.parametrize("logged_out", [False, True])
+async def test_who_is_removed_and_added_again_must_log_in_again(control_api: ControlApi, logged_out: bool) -> None:
+    """Whoever else holds an access token of the time before was thrown out with the membership."""
+    user = await control_api.user("admin")
+    before = await control_api.logged_in(user)
+    assert (await control_api.ask("GET", "/auth/me", before["access_token"])).status_code == 200
+    if logged_out:
+        await control_api.http.post("/auth/logout", json={"refresh_token": before["refresh_token"]})
+    await control_api.plane.memberships.remove(control_api.ours.scope, user.id)
+    await control_api.plane.memberships.add(control_api.ours.scope, user.id, "admin")
+    # A token that nobody knows is looked for in what is read after the question, as is then all the rest.
+    assert (await control_api.ask("GET", "/auth/me", str(new_api_token()))).status_code == 401
+    assert told(await control_api.ask("GET", "/auth/me", before["access_token"])) == (401, "bad_token")
+    assert told(await refreshed(control_api, before["refresh_token"])) == (401, "bad_token")
+    again = await control_api.logged_in(user)
+    assert (await control_api.ask("GET", "/auth/me", again["access_token"])).status_code == 200
+    await control_api.plane.sessions.trim()
+    assert await control_api.sql("SELECT count(*) FROM gone_sessions") >= 1
+    await control_api.sql("UPDATE gone_sessions SET gone_at = now() - interval '2 days'")
+    await control_api.plane.sessions.trim()
+    assert await control_api.sql("SELECT count(*) FROM gone_sessions") == 0
 
 
 @pytest.mark.parametrize("how", ["expired", "disabled", "removed", "logged out"])

@@ -76,6 +76,15 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.remember_gone_session() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO gone_sessions (id) VALUES (OLD.id);
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.set_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -232,6 +241,11 @@ CREATE TABLE public.downtimes (
     CONSTRAINT downtimes_definition_check CHECK ((jsonb_typeof(definition) = 'object'::text)),
     CONSTRAINT downtimes_name_check CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '^\s|\s$|[[:cntrl:]]'::text))),
     CONSTRAINT downtimes_version_check CHECK ((version >= 1))
+);
+
+CREATE TABLE public.gone_sessions (
+    id uuid NOT NULL,
+    gone_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.memberships (
@@ -413,6 +427,9 @@ ALTER TABLE ONLY public.downtimes
 ALTER TABLE ONLY public.downtimes
     ADD CONSTRAINT downtimes_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.gone_sessions
+    ADD CONSTRAINT gone_sessions_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.memberships
     ADD CONSTRAINT memberships_pkey PRIMARY KEY (organization_id, user_id);
 
@@ -472,6 +489,8 @@ CREATE INDEX audit_log_organization_id_idx ON public.audit_log USING btree (orga
 CREATE UNIQUE INDEX channels_name_key ON public.channels USING btree (organization_id, name) WHERE (deleted_at IS NULL);
 
 CREATE INDEX downtimes_organization_id_idx ON public.downtimes USING btree (organization_id, created_at);
+
+CREATE INDEX gone_sessions_gone_at_idx ON public.gone_sessions USING btree (gone_at);
 
 CREATE INDEX memberships_user_id_idx ON public.memberships USING btree (user_id);
 
@@ -542,6 +561,8 @@ CREATE TRIGGER organizations_announce_change AFTER INSERT OR DELETE OR UPDATE ON
 CREATE TRIGGER organizations_record_change AFTER INSERT OR DELETE OR UPDATE ON public.organizations FOR EACH ROW EXECUTE FUNCTION public.record_change('organization', 'id', 'id', 'name');
 
 CREATE TRIGGER sessions_announce_change AFTER UPDATE OF ended_at ON public.sessions FOR EACH ROW WHEN ((new.ended_at IS DISTINCT FROM old.ended_at)) EXECUTE FUNCTION public.announce_change('organization_id');
+
+CREATE TRIGGER sessions_remember_gone AFTER DELETE ON public.sessions FOR EACH ROW WHEN ((LEAST(old.ended_at, old.expires_at) > (now() - '1 day'::interval))) EXECUTE FUNCTION public.remember_gone_session();
 
 CREATE TRIGGER slos_announce_change AFTER INSERT OR DELETE OR UPDATE ON public.slos FOR EACH ROW EXECUTE FUNCTION public.announce_change('organization_id');
 
