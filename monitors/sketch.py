@@ -7,6 +7,7 @@ value that has its rank. Zero and negative values have buckets too, and buckets 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -21,6 +22,9 @@ BUCKETS_MAX: Final = 1_024
 _LN: Final = math.log(GAMMA)
 _POSITIVE: Final = 1 << 20
 """Added to the number of a positive value's bucket; the logarithms of all doubles lie within it."""
+
+_LARGEST: Final = math.log(sys.float_info.max)
+"""The bucket of the largest doubles ends beyond them."""
 
 
 def bucket_of(value: float) -> int:
@@ -47,8 +51,8 @@ def value_of(bucket: int) -> float:
         return 0.0
     middle = 2 / (GAMMA + 1)
     if bucket > 0:
-        return middle * math.exp((bucket - _POSITIVE) * _LN)
-    return -middle * math.exp((-bucket - _POSITIVE) * _LN)
+        return middle * math.exp(min((bucket - _POSITIVE) * _LN, _LARGEST))
+    return -middle * math.exp(min((-bucket - _POSITIVE) * _LN, _LARGEST))
 
 
 def add_counts(into: dict[int, int], more: Mapping[int, int]) -> None:

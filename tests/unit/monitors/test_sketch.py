@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -55,3 +56,8 @@ def test_sketches_add_up_within_their_bound_and_keep_what_is_high() -> None:
 
 def test_of_nothing_there_is_no_quantile() -> None:
     assert quantile({}, 0.5) is None
+
+
+@pytest.mark.parametrize("value", [sys.float_info.max, -sys.float_info.max, 5e-324])
+def test_the_largest_and_smallest_doubles_have_a_quantile(value: float) -> None:
+    assert quantile({bucket_of(value): 1}, 0.5) == pytest.approx(value, rel=RELATIVE_ERROR * 1.001)
