@@ -137,6 +137,7 @@ def resolve(state: GroupState, now_ms: int, why: str) -> Decision:
     new = copy.copy(state)
     new.clock_ms = max(state.clock_ms, now_ms)
     new.resolved_ms = now_ms
+    new.alert_since_ms = new.warn_since_ms = new.calm_since_ms = 0
     if state.state == "OK":
         return Decision(new, None, why)
     return _enter(new, "OK", None, None, why, now_ms)
@@ -196,6 +197,7 @@ def _target(monitor: WatchedMonitor, new: GroupState, reading: Reading, now: int
             return current, None, "it was resolved, and there are no data since"
         if current != "OK" and definition.auto_resolve_s and silent_s >= definition.auto_resolve_s:
             new.resolved_ms = now
+            new.alert_since_ms = new.warn_since_ms = new.calm_since_ms = 0
             return "OK", None, f"resolved by itself, as there were no data for {silent_s} s"
         if definition.no_data != "ignore" and silent_s >= definition.no_data_after_s:
             target = "NO_DATA" if definition.no_data == "notify" else "OK"
