@@ -83,6 +83,7 @@ class WatchedGroups:
     def keep_pane(self, monitor: WatchedMonitor, group: Group, start_ms: int) -> None:
         """Write a pane that has changed."""
         slot = start_ms // monitor.pane_ms % monitor.slots
+        group.slots = max(group.slots, slot + 1)  # What was read again knows only the slots that it had then.
         self._rows.put_pane(group.monitor_id, group.text, slot, group.window.panes[start_ms])
 
     def keep_state(self, group: Group) -> None:

@@ -39,6 +39,25 @@ def test_panes_take_turns_on_a_bounded_number_of_rows(watch_simulation: Any) -> 
     assert len(group.window.panes) <= monitor.slots + 1
 
 
+def test_a_worker_that_began_again_leaves_no_rows_of_a_deleted_monitor(watch_simulation: Any) -> None:
+    simulation = watch_simulation(CPU)
+    simulation.send("metrics", point(5))
+    simulation.restart()
+    for ms in range(0, 60_000, 1_000):
+        simulation.run_to(ms)
+        simulation.send("metrics", point(5))
+    simulation.delete()
+    simulation.run_to(61_000)
+    assert simulation.rows == {}
+
+
+def test_a_value_of_any_size_stops_nobody(watch_simulation: Any) -> None:
+    simulation = watch_simulation(CPU | {"aggregation": "p95"})
+    simulation.send("metrics", point(1.79e308))
+    simulation.run_to(10_000)
+    assert [message.state for message in simulation.sent] == ["ALERT"]
+
+
 def test_the_queue_of_what_is_due_does_not_grow_with_the_data(watch_simulation: Any) -> None:
     simulation = watch_simulation(CPU | {"no_data": "notify"})
     for ms in range(0, 100_000, 100):
