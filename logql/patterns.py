@@ -45,7 +45,11 @@ def compiled(pattern: str) -> Any:
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise `Refused` (without a path) for what RE2 does not take as it stands: inside a group, `a)|(b` would be another one."""
+    r"""Raise `Refused` (without a path) for what RE2 does not take as it stands: inside a group, `a)|(b` would be another one.
+
+    And for what it does not take inside one: an open \Q would swallow the end of the group.
+    """
     if len(pattern) > CHARACTERS_MAX:
         raise Refused(f"the regular expression has more than {CHARACTERS_MAX} characters", code="invalid_field")
     compiled(pattern)
+    compiled(within(pattern))

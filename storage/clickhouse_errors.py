@@ -1,7 +1,7 @@
 """An exception of clickhouse-connect in; `Refused`, `Unavailable` or `TooExpensive` out.
 
 By ClickHouse's error codes (https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp), never by text,
-with one exception that is said below.
+with two exceptions that are said below.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _LIMITS: Mapping[int, tuple[str, str]] = {
     396: ("the size of the answer", "max_result_bytes"),
 }
 _MEMORY_LIMIT = 241
+_SYNTAX_ERROR = 62
 
 # The bytes of an insert, not the server's state, are at fault: the same block fails for ever.
 _BAD_BLOCK = frozenset(
@@ -79,6 +80,9 @@ def translate(exc: Exception, doing: str, limits: Mapping[str, object], *, writi
     elif code == _MEMORY_LIMIT and "(total)" not in str(exc) and "max_memory_usage" in limits:
         # One code for two things, told apart by text only: a query past its own bound, or a server with no memory left.
         return TooExpensive(f"max_memory_usage = {limits['max_memory_usage']}", _asked("the memory", exc))
+    elif code == _SYNTAX_ERROR and "Max query size exceeded" in str(exc):
+        # Our statements have no errors of syntax, but as many conditions as a question asks.
+        return TooExpensive("max_query_size = 262144", "the statement with all its conditions")
     return Unavailable(f"cannot {doing}: ClickHouse answered {code}: {_short(exc)}")
 
 

@@ -62,7 +62,8 @@ class LabelTexts:
             return column
         choices = [] if column is None else [column]
         base = shadowed(name)
-        for parser in reversed(parsers):
+        # One that stands there twice finds the same twice; its SQL would be read, and analyzed, as often.
+        for parser in dict.fromkeys(reversed(parsers)):
             if base is not None:
                 found = self._found_by(parser, base)
                 choices.append(f"if({STREAM_LABELS[base]} != {_NONE}, {found}, {_NONE})")

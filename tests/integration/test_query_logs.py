@@ -65,6 +65,10 @@ async def test_filters_and_logql(asked: Asked, body: dict[str, Any], found: list
         ({"filters": [{"field": "a", "op": "like", "value": "b"}]}, "filters[0].op", "not_contains"),
         ({"filters": [{"field": "a", "op": ">", "value": "b"}]}, "filters[0].value", "a number"),
         ({"filters": [{"field": "a", "op": "regex", "value": "("}]}, "filters[0].value", "missing )"),
+        ({"filters": [{"field": "a", "op": "regex", "value": "\\Qa"}]}, "filters[0].value", "missing )"),
+        ({"query": "{} |~ `\\Qa`"}, "query", "missing )"),
+        ({"query": "{service=~`\\Qa`}"}, "query", "missing )"),
+        ({"query": "{} | regexp `(?P<a>b)\\Qa`"}, "query", "missing )"),
         ({"filters": [{"field": "a", "op": "="}]}, "filters[0].value", "needs one"),
         ({"filters": [{"field": "a", "op": "exists", "value": 1}]}, "filters[0].value", "takes none"),
         ({"filters": [{"field": "", "op": "exists"}]}, "filters[0].field", "at least 1"),
@@ -79,6 +83,14 @@ async def test_a_wrong_search_names_its_field(asked: Asked, body: dict[str, Any]
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["details"][0]["path"]) == (422, "invalid_field", path)
     assert word in error["message"]
+
+
+async def test_a_query_of_too_many_conditions_names_the_limit(asked: Asked) -> None:
+    """ClickHouse reads statements of 256 KiB."""
+    query = "{} | json | " + " or ".join(f'a_b_c_d_e_f_{n}="x"' for n in range(99))
+    response = await asked.post("/query/logs/search", query=query)
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "too_expensive")
+    assert "max_query_size" in response.json()["error"]["message"]
 
 
 async def test_pages_of_a_query_hold_every_log_once(asked: Asked) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from logql.parsing import parse_log_query
+from storage.log_conditions import add_query
 from storage.log_selection import LogSelection
 from storage.record_selection import RecordCursor
+from storage.record_table import Conditions
 from topics.errors import Refused
 
 
@@ -62,3 +65,13 @@ def test_a_selection_that_makes_no_sense_is_refused(changes: dict[str, Any], pat
     with pytest.raises(Refused) as caught:
         LogSelection(**{"start_ns": 0, "end_ns": 1, **changes})
     assert caught.value.path == path
+
+
+def test_a_parser_that_is_repeated_costs_as_one() -> None:
+    """Fifteen of them were analyzed for longer than a question may take."""
+    made = []
+    for stages in (" | json | logfmt", " | json | logfmt" * 15):
+        conditions = Conditions([], {})
+        add_query(conditions, parse_log_query('{service="api"}' + stages + ' | a_b_c_d_e_f_g_h="x"'))
+        made.append(conditions)
+    assert made[0] == made[1]
