@@ -52,6 +52,7 @@ class FollowedMonitors:
         self._unreadable: dict[str, int] = {}
         self._known = False
         self._read_at_s = -1e9
+        self._asked_again_s = -1e9
         self._changed = asyncio.Event()
         self._changed_organizations: set[str] = set()
         self._all_changed = False
@@ -89,10 +90,14 @@ class FollowedMonitors:
 
     async def reread_for(self, org_id: str) -> None:
         """Read an organization's monitors because somebody knows one that is not known here; not too often. Never raises."""
-        if time.monotonic() - self._read_at_s < AGAIN_S:
+        began = time.monotonic()
+        if began - self._read_at_s < AGAIN_S or began < self._asked_again_s:
             return
         with suppress(Unavailable):
             await self._reread_one(org_id)
+        # Whoever asks waits for it: where PostgreSQL takes seconds to be away, watching must not spend all its time on that.
+        ended = time.monotonic()
+        self._asked_again_s = ended + REST * (ended - began)
 
     async def keep_rereading(self) -> None:
         """Follow the control plane for ever."""

@@ -128,3 +128,22 @@ async def test_something_unknown_is_asked_for_and_not_too_often() -> None:
     await asyncio.sleep(0.55)
     await monitors.reread_for(ONE)
     assert "a" in monitors.by_id
+
+
+async def test_a_control_plane_that_is_slow_to_be_away_is_not_waited_for_with_each_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.followed_monitors.AGAIN_S", 0.0)
+    kept = Kept(stored("1"))
+
+    async def load_of(scope: OrgScope) -> list[StoredMonitor]:
+        await asyncio.sleep(0.1)
+        return await kept.load_of(scope)
+
+    monitors = FollowedMonitors(kept.load_all, load_of)
+    await monitors.reread()
+    kept.away = True
+    kept.asked.clear()
+    for _ in range(20):
+        await monitors.reread_for(ONE)
+    assert len(kept.asked) == 1
