@@ -52,6 +52,7 @@ ORDER BY n.id
 LIMIT $3;
 
 -- name: suppressed_due
+-- Alerts are locked too: a recovery that is recorded at this moment either sees that the channel is told of the breach, or is seen.
 SELECT n.id, n.organization_id, n.monitor_id, n.group_key, n.sequence, n.repeat, n.channel_id, a.state, a.previous_state,
     a.ended_at IS NULL AS goes_on, a.acknowledged_at IS NOT NULL AS acknowledged
 FROM notifications n
@@ -59,7 +60,8 @@ JOIN alerts a ON a.id = n.alert_id
 WHERE n.state = 'suppressed' AND n.next_at <= now()
 ORDER BY n.next_at
 LIMIT $1
-FOR UPDATE OF n SKIP LOCKED;
+FOR UPDATE OF n SKIP LOCKED
+FOR SHARE OF a SKIP LOCKED;
 
 -- name: settle
 -- $2 says why nobody is told, '' that the channel is told now, 'ended' that it is too late for that; $3 when to look again.

@@ -113,6 +113,20 @@ async def test_a_breach_that_outlasts_its_mute_is_told_then_and_so_is_its_recove
     assert [each.json["state"] for each in webhook_receiver.received] == ["ALERT", "OK"]
 
 
+async def test_a_breach_whose_recovery_is_being_recorded_is_not_told_as_its_mute_ends(alerting: Alerting) -> None:
+    monitor = await alerting.monitor(await alerting.channel("http://127.0.0.1:9999/"))
+    await alerting.control_plane.downtimes.mute(alerting.scope, monitor.id, definition={})
+    await alerting.record(alerting.message(monitor, 1, "ALERT", "OK"))
+    notifications = alerting.control_plane.notifications
+    async with notifications._pool.transaction("be slow") as recording:
+        # As `record` does: the recovery's transaction is not over, and found nobody who was told.
+        await recording.execute("UPDATE alerts SET ended_at = now() WHERE monitor_id = $1", uuid.UUID(monitor.id))
+        await alerting.control_plane.downtimes.unmute(alerting.scope, monitor.id)
+        assert await notifications.settle_suppressed(lambda *_: ("", None)) == 0
+    assert await notifications.settle_suppressed(lambda found, _: ("" if found.goes_on else "ended", None)) == 0
+    assert await alerting.states() == [("suppressed", "muted")]
+
+
 async def test_a_downtime_suppresses_what_is_in_its_scope_until_it_ends(
     alerting: Alerting, webhook_receiver: WebhookReceiver
 ) -> None:
