@@ -184,7 +184,8 @@ _NEVER: Final = 1 << 62
 def _moves_by_itself(monitor: WatchedMonitor, state: GroupState) -> bool:
     """Whether the state may change while panes only leave the window."""
     quiet = state.state == "OK" and not state.alert_since_ms and not state.warn_since_ms
-    return not (quiet and monitor.on_arrival)
+    # A sum grows when a negative value leaves.
+    return not (quiet and monitor.on_arrival) or monitor.aggregation == "sum"
 
 
 def _target(monitor: WatchedMonitor, new: GroupState, reading: Reading, now: int) -> tuple[str, float | None, str]:

@@ -96,6 +96,8 @@ class Window:
         if monitor.grows and wide > narrow:
             less = self._value(monitor, [pane for pane in inside if pane.start_ms > start])
             lower, upper = (less, value) if monitor.grows > 0 else (value, less)
+            if lower is not None and upper is not None and lower > upper:
+                lower, upper = upper, lower  # A sum of values of which some are negative.
             # None is no value at all, which is past no threshold.
             rise, fall = (lower, upper) if monitor.definition.above else (upper, lower)
             if fall is None:
