@@ -23,6 +23,9 @@ FAILED = Counter(
 )
 
 
+CUT = Counter("aegis_monitor_batches_cut_total", "Batches that held more for monitors than is watched of one")
+
+
 class KeptColumns:
     """The columns of the last batch that was normalized; a batch that is taken apart is normalized more than once."""
 
@@ -55,6 +58,9 @@ class WatchParts:
             return
         if found is None or not found.of_monitors:
             return
+        if found.cut:
+            log.warning("organization %s has more monitors and groups on %s than are watched of one batch", org_id, topic)
+            CUT.inc()
         by_partition: dict[int, list[Part]] = {}
         for monitor_id, parts in found.of_monitors.items():
             by_partition.setdefault(self._partition_of(key_of(monitor_id)), []).extend(parts)

@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from monitors.definitions import MetricMonitor
-from monitors.pane_building import PartsOfBatch, build_panes, event_times
+from monitors.pane_building import PARTS_MAX, PartsOfBatch, build_panes, event_times
 from monitors.watched import WatchedMonitor
 from topics.metric_columns import MetricBatch, decode_series
 from topics.panes import Counter, Pane
 from topics.transitions import group_text
 
 KNOWN_SERIES_MAX: Final = 100_000
+KNOWN_MATCHES_MAX: Final = 500_000
+"""Of all series that are remembered: each may be wanted by every monitor."""
 
 
 class _Match(NamedTuple):
@@ -38,6 +40,7 @@ class MetricMatcher:
             assert isinstance(definition, MetricMonitor)
             self._by_metric.setdefault(definition.metric, []).append((monitor, definition))
         self._known: dict[bytes, tuple[_Match, ...]] = {}
+        self._known_matches = 0
 
     def add_parts(self, batch: MetricBatch, received_at_ms: int, parts: PartsOfBatch) -> None:
         """Add what the batch holds. Values that are not finite do not count."""
@@ -49,6 +52,8 @@ class MetricMatcher:
                 matches = self._learn(text)
             for match in matches:
                 wanted.setdefault(match, []).append(i)
+            if len(wanted) > PARTS_MAX:
+                break  # Adding them says that they are too many.
         if not wanted:
             return
         points = _Points(batch, received_at_ms)
@@ -63,8 +68,9 @@ class MetricMatcher:
                 parts.add(monitor, match.group, panes)
 
     def _learn(self, text: bytes) -> tuple[_Match, ...]:
-        if len(self._known) >= KNOWN_SERIES_MAX:
+        if len(self._known) >= KNOWN_SERIES_MAX or self._known_matches >= KNOWN_MATCHES_MAX:
             self._known.clear()
+            self._known_matches = 0
         matches: tuple[_Match, ...] = ()
         # `["name",{...`: the name has no character that JSON would escape.
         monitors = self._by_metric.get(text[2 : text.index(b'"', 2)].decode())
@@ -76,6 +82,7 @@ class MetricMatcher:
                 if all(labels.get(name, "") == value for name, value in definition.labels.items())
             )
         self._known[text] = matches
+        self._known_matches += len(matches)
         return matches
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from monitors.log_parts import LogMatcher
 from monitors.metric_parts import MetricMatcher
-from monitors.pane_building import PartsOfBatch
+from monitors.pane_building import PartsOfBatch, TooManyParts
 from monitors.rum_parts import RumMatcher
 from monitors.span_parts import SpanMatcher
 from monitors.watched import WatchedMonitor
@@ -49,5 +49,8 @@ class MonitorSet:
         if matcher is None:
             return None
         parts = PartsOfBatch()
-        matcher.add_parts(batch, received_at_ms, parts)
+        try:
+            matcher.add_parts(batch, received_at_ms, parts)
+        except TooManyParts:
+            parts.cut = True
         return parts

@@ -17,6 +17,9 @@ FEW: Final = 24
 
 LATE_MS: Final = 600_000
 
+PARTS_MAX: Final = 50_000
+"""Parts of one batch: about a second of work, for which the batches of other organizations wait."""
+
 Sample = Callable[[int], str]
 """The place of a record in its batch -> what names it."""
 
@@ -111,12 +114,22 @@ def _place(places: npt.NDArray[np.int64] | None, i: int) -> int:
     return i if places is None else int(places[i])
 
 
+class TooManyParts(Exception):
+    """A batch holds more for an organization's monitors than is watched of one."""
+
+
 class PartsOfBatch:
-    """Collects the parts of one batch, by monitor. A batch has a bound, so a monitor cannot have more groups in it than that."""
+    """Collects the parts of one batch, by monitor, `PARTS_MAX` at most: monitors times groups may be far more than records."""
 
     def __init__(self) -> None:
         self.of_monitors: dict[str, list[Part]] = {}
+        self.room = PARTS_MAX
+        self.cut = False
+        """Whether there were more."""
 
     def add(self, monitor: WatchedMonitor, group: str, panes: list[Pane]) -> None:
-        """Take the panes of one group."""
+        """Take the panes of one group. Raises `TooManyParts`."""
+        if not self.room:
+            raise TooManyParts
+        self.room -= 1
         self.of_monitors.setdefault(monitor.id, []).append(Part(monitor.id, monitor.shape, group, panes))

@@ -137,3 +137,20 @@ def test_many_changed_monitors_are_brought_up_to_date_in_steps(watch_simulation:
         simulation.watcher.tick_where_due()
     assert len(simulation.sent) == 500
     assert (simulation.rows, simulation.groups.count) == ({}, 0)
+
+
+def test_of_one_batch_a_bounded_number_of_parts_is_watched(
+    watch_simulation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pane_building", "metric_parts"):
+        monkeypatch.setattr(f"monitors.{module}.PARTS_MAX", 12)
+    now = {"new_group_delay_s": 0, "group_by": ["host"]}
+    logs = {"kind": "log", "query": '{service="api"}', "critical": 0} | now
+    simulation = watch_simulation(*[CPU | now] * 4, *[logs] * 4)
+    simulation.send("metrics", *[point(95, host=f"h{i}") for i in range(10)])
+    assert len(simulation.sent) == 12
+    records = [{"service": "api", "level": "info", "message": "m", "host": f"h{i}"} for i in range(10)]
+    simulation.send("logs", *records)
+    assert len(simulation.sent) == 24
+    simulation.send("metrics", point(95, host="new"))
+    assert len(simulation.sent) == 28
