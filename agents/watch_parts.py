@@ -59,7 +59,9 @@ class WatchParts:
         if found is None or not found.of_monitors:
             return
         if found.cut:
-            log.warning("organization %s has more monitors and groups on %s than are watched of one batch", org_id, topic)
+            log.warning(
+                "organization %s has more monitors and groups on %s than are watched of one batch", org_id, topic
+            )
             CUT.inc()
         by_partition: dict[int, list[Part]] = {}
         for monitor_id, parts in found.of_monitors.items():
