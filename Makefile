@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PACKAGES := aegis agents channels enrichment gateway logql monitors privacy query storage tables topics web
 TIMESCALE := tests/timescale/node_modules/.installed
 ARGS ?=
-# Tests run in so many processes, a file in one of them; slow files come first. JOBS=0 is one after the other.
+# Tests run in so many processes, a file in one of them (tests/conftest.py). JOBS=0 is one after the other.
 JOBS ?= 2
 
 .PHONY: up test check bench chaos demo format lock clean
@@ -16,7 +16,7 @@ up: $(INSTALLED)  ## start everything in the foreground; Ctrl-C stops it
 	@$(BIN)/aegis up $(ARGS)
 
 test: $(INSTALLED) $(TIMESCALE)  ## every test, on real parts
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)  ## ruff and mypy --strict
 	@$(BIN)/ruff check .

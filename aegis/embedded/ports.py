@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 
 log = logging.getLogger("aegis.embedded")
@@ -11,6 +12,8 @@ log = logging.getLogger("aegis.embedded")
 # finds its port free again after a restart.
 _NEAR = range(20_000, 30_000)
 _TRIES = 20
+# Several that start at the same moment each begin at another place, or all would find the same port free and one would get it.
+_PLACES = 50
 
 
 def free_port(preferred: int, host: str = "127.0.0.1") -> int:
@@ -20,7 +23,7 @@ def free_port(preferred: int, host: str = "127.0.0.1") -> int:
     """
     if preferred and _is_free(host, preferred):
         return preferred
-    start = _NEAR.start + preferred % 10_000
+    start = _NEAR.start + preferred % 10_000 + os.getpid() % _PLACES * _TRIES
     near = (port for port in range(start, start + _TRIES) if preferred and port in _NEAR and _is_free(host, port))
     port = next(near, None) or _any_port(host)
     if preferred:
