@@ -83,7 +83,9 @@ def test_with_the_store_away_agents_stop_below_the_bound_and_nothing_is_lost(
         # Looked at until normalizing has stopped for two seconds, which takes a busy machine long.
         peak, before, since, until = 0, -1, time.monotonic(), time.monotonic() + 90
         while time.monotonic() - since < 2 or peak <= BOUND * 0.85:
-            assert time.monotonic() < until, f"normalizing goes on: {before} bytes wait for the store, Redis held {peak}"
+            assert time.monotonic() < until, (
+                f"normalizing goes on: {before} bytes wait for the store, Redis held {peak}"
+            )
             peak = max(peak, used(client))
             if (now := waits_for_the_store(client)) != before:
                 before, since = now, time.monotonic()
