@@ -22,6 +22,7 @@ pytest_plugins = (
 _STARTING_INSTANCES = ("acceptance", "chaos")
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which process runs a test, where several do: a file in one of them, and all that start `aegis up` in the same one, as two
     that start at once would find the same usual ports free."""
