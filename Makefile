@@ -16,7 +16,7 @@ up: $(INSTALLED)  ## start everything in the foreground; Ctrl-C stops it
 	@$(BIN)/aegis up $(ARGS)
 
 test: $(INSTALLED) $(TIMESCALE)  ## every test, on real parts
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)  ## ruff and mypy --strict
 	@$(BIN)/ruff check .

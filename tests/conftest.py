@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = (
     "running_instance",
@@ -19,14 +20,16 @@ pytest_plugins = (
     "alerting_api",
 )
 
-_STARTING_INSTANCES = ("acceptance", "chaos")
+_STARTING_INSTANCES = ("tests/acceptance/", "tests/chaos/")
 
 
-@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which process runs a test, where several do: a file in one of them, and all that start `aegis up` in the same one, as two
-    that start at once would find the same usual ports free."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = "instances" if folder in _STARTING_INSTANCES else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+class _Together(LoadScopeScheduling):
+    """Which tests one process runs, where several do: those of a file, and all that start `aegis up`, as two that start at once
+    would find the same usual ports free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "instances" if nodeid.startswith(_STARTING_INSTANCES) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _Together(config, log)
