@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 
 log = logging.getLogger("aegis.embedded")
@@ -12,8 +11,6 @@ log = logging.getLogger("aegis.embedded")
 # finds its port free again after a restart.
 _NEAR = range(20_000, 30_000)
 _TRIES = 20
-# Several that start at the same moment each begin at another place, or all would find the same port free and one would get it.
-_PLACES = 50
 
 
 def free_port(preferred: int, host: str = "127.0.0.1") -> int:
@@ -23,7 +20,7 @@ def free_port(preferred: int, host: str = "127.0.0.1") -> int:
     """
     if preferred and _is_free(host, preferred):
         return preferred
-    start = _NEAR.start + preferred % 10_000 + os.getpid() % _PLACES * _TRIES
+    start = _NEAR.start + preferred % 10_000
     near = (port for port in range(start, start + _TRIES) if preferred and port in _NEAR and _is_free(host, port))
     port = next(near, None) or _any_port(host)
     if preferred:
