@@ -83,7 +83,7 @@ class Reference:
         self.query = query
 
     def _at(self, node: Selector | Subquery, time: int) -> int:
-        at = {"start": self.query.start_ms, "end": self.query.end_ms, None: time}.get(node.at, node.at)  # type: ignore[arg-type]
+        at = {"start": self.query.start_ms, "end": self.query.end_ms, None: time}.get(node.at, node.at)  # type: ignore[arg-type]  # None is looked up, not passed on
         assert isinstance(at, int)
         return at - node.offset_ms
 

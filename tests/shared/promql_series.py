@@ -39,7 +39,7 @@ def labels_of(text: str) -> Labels:
     if brace:
         # The parser of expressions reads what is between the braces; one matcher more makes it a selector.
         node = nodes_of('{zzz="1",' + rest) if rest.strip() != "}" else nodes_of('{zzz="1"}')
-        parsed |= {matcher.label: matcher.value for matcher in node.matchers if matcher.label != "zzz"}  # type: ignore[union-attr]
+        parsed |= {matcher.label: matcher.value for matcher in node.matchers if matcher.label != "zzz"}  # type: ignore[union-attr]  # a series is a plain selector
     return parsed
 
 

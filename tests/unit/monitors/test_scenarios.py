@@ -44,7 +44,7 @@ def scenarios() -> Iterator[Scenario]:
 
 
 def ms(text: str) -> int:
-    number, unit = re.fullmatch(r"(-?[\d.]+)(ms|s|m|h|d)", text).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"(-?[\d.]+)(ms|s|m|h|d)", text).groups()  # type: ignore[union-attr]  # a bad scenario fails here
     return round(float(number) * UNITS[unit])
 
 
@@ -82,7 +82,7 @@ def send(simulation: Any, what: str, late_ms: int) -> None:
     else:
         points = []
         for text in what.split(";"):
-            name, labels, value = SERIES.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
+            name, labels, value = SERIES.fullmatch(text.strip()).groups()  # type: ignore[union-attr]  # a bad scenario fails here
             number: Any = value if value == "NaN" else float(value)
             points.append({"name": name, "labels": dict(LABEL.findall(labels or "")), "value": number})
         simulation.send("metrics", *points * times, late_ms=late_ms)
