@@ -201,7 +201,7 @@ def optional_text(value: object) -> str | None:
 
 def to_json(value: Mapping[str, Any]) -> str:
     """A jsonb parameter. A number that JSON does not have (NaN, infinity) becomes null."""
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(dict(value)).decode()
 
 
 def from_json(text: str) -> Mapping[str, Any]:

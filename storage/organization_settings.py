@@ -35,9 +35,10 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 def check_settings(settings: Mapping[str, Any]) -> OrganizationSettings:
     """Settings as they are to be stored. Raises `Refused` with the path of what is wrong, as `settings.ingest.<name>`."""
     try:
-        checked = msgspec.convert(dict(settings), OrganizationSettings)
+        given = dict(settings)
+        checked = msgspec.convert(given, OrganizationSettings)
         check_policy(checked.privacy)
-        msgspec.json.encode(settings)
+        msgspec.json.encode(given)
     except UnicodeEncodeError:
         # Half of a surrogate pair, which JSON can write and nothing can store.
         raise Refused("it is not valid Unicode", code="invalid_field", path="settings") from None

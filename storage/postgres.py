@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from topics.errors import Refused, Unavailable
 
@@ -18,6 +19,18 @@ from topics.errors import Refused, Unavailable
 _NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
 _CONFLICTS = frozenset({"23001", "23505", "23P01"})
 _NO_PARAMETER_NAMES: Mapping[str, tuple[str, str]] = {}
+
+RELEASE_TIMEOUT_S = 2.0
+
+
+class _Pool(asyncpg.Pool):
+    """A pool that takes a connection back within `RELEASE_TIMEOUT_S`. asyncpg's own waits until the server has acknowledged that
+    a statement was cancelled: whoever stops waiting for a server that hangs would go on waiting for as long as a command may."""
+
+    async def release(self, connection: PoolConnectionProxy, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        # Past the time the connection is cut off; what the caller was about to raise stands.
+        with suppress(TimeoutError):
+            await super().release(connection, timeout=timeout or RELEASE_TIMEOUT_S)
 
 
 async def open_pool(
@@ -27,10 +40,19 @@ async def open_pool(
 
     `statement_cache_size=0` is for pgbouncer in transaction mode, where a prepared statement may belong to another server.
     """
-    return await asyncpg.create_pool(
+    return await _Pool(
         dsn,
         min_size=0,
         max_size=size_max,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        connect=None,
+        setup=None,
+        init=None,
+        reset=None,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         timeout=connect_timeout_s,
         command_timeout=command_timeout_s,
         statement_cache_size=statement_cache_size,

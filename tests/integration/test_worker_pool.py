@@ -171,7 +171,7 @@ async def test_two_processes_share_and_one_that_is_killed_is_replaced(
 
 
 def test_a_pool_whose_worker_cannot_start_says_why(redis_server: Any, tmp_path: Path) -> None:
-    env = {**os.environ, "AEGIS_TRANSPORT": redis_server.url, "AEGIS_PARTITIONS": "7"}
+    env = {**os.environ, "AEGIS_TRANSPORT": redis_server.url, "AEGIS_PARTITIONS": "7", "AEGIS_MASTER_KEY": "0" * 64}
     argv = [sys.executable, "-m", "aegis.cli", "worker", "--processes", "2", "--port", "0", "--data-dir", str(tmp_path)]
     with redis.Redis(port=redis_server.port) as client:
         client.hset(KEYS.topics, LOGS_RAW, 4)

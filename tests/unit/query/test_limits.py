@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -21,7 +23,6 @@ OURS, THEIRS = (OrgScope(str(uuid.uuid4())) for _ in range(2))
 def test_who_may_more_may_ask_more() -> None:
     limits = Limits()
     for name in (
-        "range_s_max",
         "rows_to_read_max",
         "bytes_to_read_max",
         "seconds_max",
@@ -81,7 +82,7 @@ async def test_the_last_known_limits_hold_while_the_control_plane_is_away() -> N
 
 
 def test_a_range_past_the_limit_says_both() -> None:
-    limits = DEFAULTS["viewer"]
+    limits = replace(DEFAULTS["viewer"], range_s_max=32 * 86400)
     limits.check_range(0, 32 * 86400 * 10**9)
     with pytest.raises(TooExpensive) as caught:
         limits.check_range(0, 33 * 86400 * 10**9)
@@ -109,3 +110,8 @@ def test_a_wrong_limit_is_refused_with_its_path(settings: dict[str, object], pat
 def test_a_wrong_setting_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be limits by role as JSON"):
         read_query_settings(text)
+
+
+def test_settings_as_they_are_read_are_acceptable_again() -> None:
+    stored = MappingProxyType({"query": {"viewer": {"seconds": 3}}})
+    assert check_settings(stored).query.viewer.seconds == 3
