@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from logql.parsing import parse_log_query
-from topics.json_requests import invalid_field
+from topics.invalid_fields import invalid_field
 from topics.metric_records import LABEL_VALUE_MAX, NAME_MAX
 
 State = Literal["OK", "WARN", "ALERT", "NO_DATA"]

@@ -10,7 +10,7 @@ import re2
 from msgspec import Meta
 
 from topics.errors import Refused
-from topics.json_requests import invalid_field, reason_and_path
+from topics.invalid_fields import invalid_field, reason_and_path
 
 RuleName = Literal["sensitive_key", "url_password", "jwt", "api_key", "email", "iban", "card", "ssn", "phone", "ip"]
 RULES: tuple[RuleName, ...] = (

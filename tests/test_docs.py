@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from aegis.cli.app import app
+from aegis.cli.app import MODULES, application
 from aegis.settings import Settings, setting_name
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +47,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 def test_every_command_stands_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    commands = typer.main.get_command(app)
+    commands = typer.main.get_command(application())
     assert hasattr(commands, "commands")
     for name, command in commands.commands.items():
         assert re.search(rf"aegis {name}\b", readme), name
@@ -66,3 +66,10 @@ def test_every_trap_of_faust_has_a_test_named_for_it() -> None:
     shown = {f"{number}_{name}" for number, cell in rows for name in re.findall(r"`(\w+)`", cell)}
     assert shown == set(re.findall(r"^(?:async )?def test_trap_(\w+)\(", tests, re.M))
     assert {name[:2] for name in shown} == {f"{number:02}" for number in range(1, 19)}
+
+
+def test_each_command_stands_in_the_module_that_loads_it() -> None:
+    for module, names in MODULES.items():
+        commands = typer.main.get_command(application([module]))
+        assert hasattr(commands, "commands")
+        assert set(commands.commands) == set(names), module

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from msgspec import Meta, Raw
 
 from topics.errors import Refused
+from topics.invalid_fields import invalid_field, reason_and_path
 from topics.timestamps import TIMESTAMP_FORMAT, Timestamp, parse_timestamps
 
 OBJECT_BYTES_MAX = 65_536
@@ -49,7 +50,6 @@ Attributes = Annotated[
     ),
 ]
 
-_FIELD_NAMED = re.compile(r"^Object (?:missing required|contains unknown) field `([^`]{1,100})`")
 _OBJECT_OR_NULL = b"{n"  # how a JSON text of either begins
 _ARRAY_OR_NULL = b"[n"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
@@ -94,21 +94,6 @@ class RequestReader(Generic[T]):
             many = f"at most {self._records_max} {name} are allowed in one request"
             return Refused(many, code="too_many_records", path=name)
         return invalid_field(path, reason)
-
-
-def reason_and_path(message: str) -> tuple[str, str]:
-    """A msgspec validation message ("Expected `str`, got `int` - at `$.logs[0].level`") -> our reason and path."""
-    reason, _, where = message.partition(" - at `$")
-    path = where.rstrip("`").lstrip(".")
-    field = _FIELD_NAMED.search(reason)
-    if field is not None:
-        path = f"{path}.{field[1]}" if path else field[1]
-    return reason[:1].lower() + reason[1:], path
-
-
-def invalid_field(path: str, reason: str) -> Refused:
-    """The refusal of one field: 422 with its path."""
-    return Refused(reason, code="invalid_field", path=path)
 
 
 def read_times(

@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta, Raw
 
+from topics.invalid_fields import invalid_field, reason_and_path
 from topics.json_requests import (
     DOUBLE_SCHEMA,
     EMPTY_OBJECT,
     TIME_SCHEMA,
     RequestReader,
     check_object,
-    invalid_field,
     read_times,
-    reason_and_path,
 )
 from topics.metric_columns import Series, encode_series
 

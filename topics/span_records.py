@@ -13,6 +13,7 @@ import numpy.typing as npt
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from topics.errors import Refused
+from topics.invalid_fields import invalid_field
 from topics.json_requests import (
     EMPTY_ARRAY,
     EMPTY_OBJECT,
@@ -23,7 +24,6 @@ from topics.json_requests import (
     ShortText,
     Time,
     check_object,
-    invalid_field,
     json_text,
     read_array,
     read_times,

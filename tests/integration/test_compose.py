@@ -13,7 +13,7 @@ import pytest
 import typer.main
 import yaml
 
-from aegis.cli.app import app
+from aegis.cli.app import application
 from aegis.settings import Settings, load_settings, setting_name
 from storage.migrations import REPOSITORY, migrate
 
@@ -52,7 +52,7 @@ def test_every_service_is_bounded_pinned_and_watched(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_every_command_line_is_one_of_ours(name: str) -> None:
     command, *arguments = SERVICES[name]["command"]
-    known: Any = typer.main.get_command(app)
+    known: Any = typer.main.get_command(application())
     options = {option for parameter in known.commands[command].params for option in parameter.opts}
     assert [argument for argument in arguments if argument.startswith("-") and argument not in options] == []
 

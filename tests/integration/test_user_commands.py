@@ -13,7 +13,7 @@ from control_api import PASSWORD
 from typer.testing import CliRunner, Result
 
 from aegis.access import command_line, tokens
-from aegis.cli.app import app
+from aegis.cli.app import application
 from aegis.instance import DEVELOPMENT_EMAIL, Development, development_owner
 from aegis.settings import load_settings
 from query.api_token_text import read_api_token
@@ -51,7 +51,7 @@ class Commands:
         return failure
 
     def _invoke(self, *arguments: str, stdin: str) -> Result:
-        return CliRunner().invoke(app, arguments, input=stdin)
+        return CliRunner().invoke(application(["credentials", "users", "api_tokens"]), arguments, input=stdin)
 
     def create(self, role: str = "owner") -> Any:
         arguments = ("user", "create", self.email, "--org", self.name, "--role", role, "--password-stdin")
