@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 import asyncpg
@@ -191,17 +191,19 @@ class MetricReader:
         rows = await self._fetch(_SQL["describe_known_metrics"], scope.org_id, metric, limit)
         return [KnownMetric(row["name"], row["type"], row["unit"], row["series"]) for row in rows]
 
-    async def label_names(self, scope: OrgScope) -> list[str]:
-        """The names of all labels, sorted, the metric's name `__name__` among them. Raises `TooExpensive` past LABELS_MAX."""
-        rows = await self._fetch(_SQL["list_label_names"], scope.org_id, LABELS_MAX + 1)
+    async def label_names(self, scope: OrgScope, span_us: tuple[int, int] | None = None) -> list[str]:
+        """The names of all labels, sorted, the metric's name `__name__` among them. Raises `TooExpensive` past LABELS_MAX.
+
+        With `span_us`, of the series alone that have a sample with span_us[0] <= ts < span_us[1].
+        """
+        rows = await self._fetch(_SQL["list_label_names"], scope.org_id, LABELS_MAX + 1, *_times(span_us))
         if len(rows) > LABELS_MAX:
             raise TooExpensive(f"{LABELS_MAX} names of labels", "an organization with more")
-        names = {row[0] for row in rows}
-        return sorted(names | {NAME} if names or await self.catalog(scope, limit=1) else names)
+        return sorted(row[0] for row in rows)
 
-    async def label_values(self, scope: OrgScope, label: str) -> list[str]:
-        """All values of a label, sorted. Raises `TooExpensive` past LABELS_MAX."""
-        rows = await self._fetch(_SQL["list_label_values"], scope.org_id, label, LABELS_MAX + 1)
+    async def label_values(self, scope: OrgScope, label: str, span_us: tuple[int, int] | None = None) -> list[str]:
+        """All values of a label, sorted, or those of series with a sample in a time. Raises as `label_names`."""
+        rows = await self._fetch(_SQL["list_label_values"], scope.org_id, label, LABELS_MAX + 1, *_times(span_us))
         if len(rows) > LABELS_MAX:
             raise TooExpensive(f"{LABELS_MAX} values", "a label of more")
         return sorted(row[0] for row in rows)
@@ -283,3 +285,10 @@ class MetricReader:
 
 def _interval(us: int) -> timedelta:
     return timedelta(microseconds=us)
+
+
+def _times(span_us: tuple[int, int] | None) -> tuple[datetime | None, datetime | None]:
+    if span_us is None:
+        return None, None
+    check_range(*span_us)
+    return as_time(span_us[0]), as_time(span_us[1])

@@ -15,11 +15,13 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from query.prometheus.credentials import permitted_client
-from query.prometheus.documents import data_of, listed, success
+from query.prometheus.documents import data_of, listed, stats_of, success
 from query.prometheus.failures import PrometheusRoute
 from query.prometheus.parameters import Parameters, bad_data
+from query.promql.engine import parse
+from query.promql.layout import laid_out
 from query.promql.steps import Result, Steps
-from query.promql_queries import PromqlQueries
+from query.promql_queries import PromqlQueries, QueryCost
 from query.tokens import Principal, Tokens
 from storage.metric_selection import LabelMatcher
 from storage.series_reader import SERIES_MAX
@@ -61,61 +63,57 @@ def prometheus_router(queries: PromqlQueries, tokens: Tokens, *, now: Callable[[
         at_ms = given.time_ms("time", int(now() * 1000))
         limit, seconds = given.limit(), given.seconds()
         steps = Steps.instant(at_ms, given.lookback_ms())
-        result, _ = await queries.run(principal, _query_of(given), steps, seconds_max=seconds)
-        return await _answer(result, at_ms, limit, principal)
+        result, cost = await queries.run(principal, _query_of(given), steps, seconds_max=seconds)
+        return await _answer(result, at_ms, limit, principal, cost if given.text("stats") else None)
 
     @both("/query_range", "Range query")
     async def query_range(request: Request, principal: Principal = may_read) -> Response:
         given = await Parameters.of(request)
         steps, limit, seconds = given.steps(), given.limit(), given.seconds()
-        result, _ = await queries.run(principal, _query_of(given), steps, seconds_max=seconds)
-        return await _answer(result, steps.start_ms, limit, principal)
+        result, cost = await queries.run(principal, _query_of(given), steps, seconds_max=seconds)
+        return await _answer(result, steps.start_ms, limit, principal, cost if given.text("stats") else None)
 
     @both("/query_exemplars", "Exemplars, of which none are kept")
     async def query_exemplars(request: Request, principal: Principal = may_read) -> Response:
+        given = await Parameters.of(request)
+        parse(_query_of(given))
+        given.span_us()
         return success(b"[]")
+
+    @both("/format_query", "An expression, laid out to be read")
+    async def format_query(request: Request, principal: Principal = may_read) -> Response:
+        return success(listed(laid_out(_query_of(await Parameters.of(request)))))
 
     @both("/series", "Series by selectors")
     async def find_series(request: Request, principal: Principal = may_read) -> Response:
         given = await Parameters.of(request)
-        limit, matches = given.limit(), given.matches()
+        limit, matches, span = given.limit(), given.matches(), given.span_us()
         if not matches:
             raise bad_data("", "no match[] parameter provided")
-        found: dict[int, dict[str, str]] = {}
-        for matchers in matches:
-            series = await queries.samples.find(principal.scope, matchers)
-            found |= zip(series.ids.tolist(), series.labels, strict=True)
-            _check_series(len(found))
-        if given.text("start") or given.text("end"):
-            start_ms, end_ms = given.time_ms("start", 0), given.time_ms("end", int(now() * 1000))
-            if end_ms < start_ms:
-                raise bad_data("end", "end timestamp must not be before start time")
-            active = await metrics.active_of(principal.scope, list(found), start_ms * 1000, end_ms * 1000 + 1000)
-            found = {id_: labels for id_, labels in found.items() if id_ in active}
-        rows = sorted(found.values(), key=lambda labels: sorted(labels.items()))
+        rows = sorted(await _selected(queries, principal, matches, span), key=lambda labels: sorted(labels.items()))
         return _cut([dict(sorted(labels.items())) for labels in rows], limit)
 
     @both("/labels", "Names of labels")
     async def list_labels(request: Request, principal: Principal = may_read) -> Response:
         given = await Parameters.of(request)
-        limit, matches = given.limit(), given.matches()
+        limit, matches, span = given.limit(), given.matches(), given.span_us()
         if not matches:
-            return _cut(await metrics.label_names(principal.scope), limit)
+            return _cut(await metrics.label_names(principal.scope, span), limit)
         names: set[str] = set()
-        for labels in await _selected(queries, principal, matches):
+        for labels in await _selected(queries, principal, matches, span):
             names.update(labels)
         return _cut(sorted(names), limit)
 
     @router.get("/label/{name}/values", summary="Values of a label")
     async def list_label_values(name: str, request: Request, principal: Principal = may_read) -> Response:
         given = await Parameters.of(request)
-        limit, matches = given.limit(), given.matches()
+        limit, matches, span = given.limit(), given.matches(), given.span_us()
         if not name or len(name) > _LABEL_MAX or "\0" in name:
             raise bad_data("", f'invalid label name: "{name[:64]}"')
         if not matches:
-            return _cut(await metrics.label_values(principal.scope, name), limit)
-        values = {labels[name] for labels in await _selected(queries, principal, matches) if name in labels}
-        return _cut(sorted(values), limit)
+            return _cut(await metrics.label_values(principal.scope, name, span), limit)
+        found = await _selected(queries, principal, matches, span)
+        return _cut(sorted({labels[name] for labels in found if name in labels}), limit)
 
     @router.get("/metadata", summary="Types and units of metrics")
     async def get_metadata(request: Request, principal: Principal = may_read) -> Response:
@@ -132,7 +130,10 @@ def prometheus_router(queries: PromqlQueries, tokens: Tokens, *, now: Callable[[
         return success(listed({"version": VERSION, "revision": "aegis", **build}))
 
     @router.get("/rules", summary="Rules, of which there are none")
-    async def list_rules(principal: Principal = may_read) -> Response:
+    async def list_rules(request: Request, principal: Principal = may_read) -> Response:
+        kind = (await Parameters.of(request)).text("type")
+        if kind not in ("", "alert", "record"):
+            raise bad_data("type", f'not supported value "{kind[:64]}"')
         return success(b'{"groups":[]}')
 
     @router.get("/alerts", summary="Alerts of rules, of which there are none")
@@ -150,14 +151,21 @@ def _query_of(given: Parameters) -> str:
 
 
 async def _selected(
-    queries: PromqlQueries, principal: Principal, matches: Sequence[tuple[LabelMatcher, ...]]
+    queries: PromqlQueries,
+    principal: Principal,
+    matches: Sequence[tuple[LabelMatcher, ...]],
+    span_us: tuple[int, int] | None,
 ) -> list[dict[str, str]]:
-    """The labels of every series that one of the selectors finds; one that several find is there as often."""
-    found: list[dict[str, str]] = []
+    """The labels of every series that a selector finds, once each; with a time, of those that have a sample in it."""
+    found: dict[int, dict[str, str]] = {}
     for matchers in matches:
-        found += (await queries.samples.find(principal.scope, matchers)).labels
+        series = await queries.samples.find(principal.scope, matchers)
+        found |= zip(series.ids.tolist(), series.labels, strict=True)
         _check_series(len(found))
-    return found
+    if span_us is None or not found:
+        return list(found.values())
+    active = await queries.metrics.active_of(principal.scope, list(found), *span_us)
+    return [labels for id_, labels in found.items() if id_ in active]
 
 
 def _check_series(found: int) -> None:
@@ -172,8 +180,10 @@ def _cut(rows: Sequence[Any], limit: int) -> Response:
     return success(listed(rows))
 
 
-async def _answer(result: Result, at_ms: int, limit: int, principal: Principal) -> Response:
-    """The document of a result. Raises `TooExpensive` for more bytes than who asks may have."""
+async def _answer(
+    result: Result, at_ms: int, limit: int, principal: Principal, cost: QueryCost | None = None
+) -> Response:
+    """The document of a result, and of its cost if given. Raises `TooExpensive` for more bytes than who asks may have."""
     warnings = list(result.warnings)
     if limit and result.kind in ("vector", "matrix") and len(result.labels) > limit:
         result = _first(result, limit)
@@ -183,6 +193,8 @@ async def _answer(result: Result, at_ms: int, limit: int, principal: Principal) 
         data = data_of(result, at_ms)
     else:
         data = await asyncio.to_thread(data_of, result, at_ms)
+    if cost is not None:
+        data = data[:-1] + b',"stats":' + listed(stats_of(cost)) + b"}"
     if len(data) > principal.limits.result_bytes_max:
         raise TooExpensive(f"{principal.limits.result_bytes_max} bytes of an answer", f"an answer of {len(data)}")
     return success(data, warnings=warnings, infos=result.infos)

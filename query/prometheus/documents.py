@@ -14,6 +14,7 @@ import orjson
 from fastapi import Response
 
 from query.promql.steps import Result
+from query.promql_queries import QueryCost
 
 
 def success(data: bytes, *, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> Response:
@@ -93,6 +94,22 @@ def _without_exponent(mantissa: str, power: int) -> str:
     if power < 0:
         return f"{sign}0.{'0' * (-power - 1)}{digits}"
     return f"{sign}{digits.ljust(power + 1, '0')}"
+
+
+def stats_of(cost: QueryCost) -> dict[str, Any]:
+    """`stats` of an answer, in Prometheus' names. One time is taken, from the question to its result, and no others are known."""
+    seconds = cost.elapsed_ms / 1000
+    return {
+        "timings": {
+            "evalTotalTime": seconds,
+            "resultSortTime": 0,
+            "queryPreparationTime": 0,
+            "innerEvalTime": seconds,
+            "execQueueTime": 0,
+            "execTotalTime": seconds,
+        },
+        "samples": {"totalQueryableSamples": cost.samples, "peakSamples": cost.samples},
+    }
 
 
 def listed(values: Any) -> bytes:

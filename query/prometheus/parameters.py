@@ -25,9 +25,11 @@ _DURATION: Final = re.compile(
 )
 _DURATION_MS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
 _FLOAT: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-# Of the years 0 and 9999.
+# Of the years 1 and 9999.
 _TIME_MS_MIN: Final = -62_135_596_800_000
 _TIME_MS_MAX: Final = 253_402_300_799_999
+# How clients write Prometheus' least and greatest time.
+_ENDS_OF_TIME: Final = {"-292273086-05-16T16:47:06Z": _TIME_MS_MIN, "292277025-08-18T07:12:54.999999999Z": _TIME_MS_MAX}
 _DURATION_MS_MAX: Final = 100 * 31_536_000_000
 
 
@@ -78,6 +80,26 @@ class Parameters:
         if not _TIME_MS_MIN <= ms <= _TIME_MS_MAX:
             raise bad_data(name, f'cannot parse "{text[:64]}" to a valid timestamp: it is outside the years 1 to 9999')
         return ms
+
+    def span_us(self) -> tuple[int, int] | None:
+        """start and end of a search for series, unix microseconds, the end excluded; None when neither is there.
+
+        What is missing is open, and a number beyond the calendar is its end, since clients say "ever" in this way.
+        """
+        if not self.text("start") and not self.text("end"):
+            return None
+        start, end = self._open_ms("start", _TIME_MS_MIN), self._open_ms("end", _TIME_MS_MAX)
+        if end < start:
+            raise bad_data("end", "end timestamp must not be before start time")
+        return start * 1000, end * 1000 + 999
+
+    def _open_ms(self, name: str, absent_ms: int) -> int:
+        text = self.text(name)
+        if text in _ENDS_OF_TIME:
+            return _ENDS_OF_TIME[text]
+        if _FLOAT.fullmatch(text) and not _TIME_MS_MIN < float(text) * 1000 < _TIME_MS_MAX:
+            return _TIME_MS_MIN if float(text) < 0 else _TIME_MS_MAX
+        return self.time_ms(name, absent_ms)
 
     def duration_ms(self, name: str) -> int | None:
         """A duration in milliseconds, None when it is not there: "1h30m", or seconds."""

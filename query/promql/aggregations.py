@@ -72,7 +72,13 @@ def _variances(frame: Frame, groups: Groups, counts: Floats) -> Floats:
     apart = np.where(frame.present, frame.values - least[groups.ids], 0.0)
     apart -= (_reduced(np.add, apart, groups) / counts)[groups.ids]
     apart *= apart
-    return _reduced(np.add, np.where(frame.present, apart, 0.0), groups) / counts
+    found = _reduced(np.add, np.where(frame.present, apart, 0.0), groups) / counts
+    lost = np.isnan(found)
+    if lost.any():
+        # Of values so far apart that their distance overflows.
+        odd = _reduced(np.add, (frame.present & ~np.isfinite(frame.values)).astype(np.float64), groups)
+        found[lost & (odd == 0)] = np.inf
+    return found
 
 
 def _quantiles(frame: Frame, groups: Groups, counts: Floats, phi: Floats) -> Floats:

@@ -218,6 +218,8 @@ class Evaluation:
                 nearest = columns[0] if columns else np.ones(len(times_ms))
                 return renamed(frame.with_values(rounded(frame.values, nearest)))
             case "sort" | "sort_desc":
+                if self.query.step_ms:
+                    self.notes.warn("sort is ineffective for range queries since results are always ordered by labels")
                 return ordered(frame, descending=name == "sort_desc")
             case "label_replace":
                 return replaced(frame, *texts)

@@ -1,7 +1,7 @@
 """The text of an expression -> a text that `promql-parser` reads exactly, with what was taken out of it.
 
 The package follows Prometheus 2.45 and keeps no negative time behind @, no fraction of a second, no underscore in a number; its
-patterns are not RE2, raw strings not raw, two names of a metric are taken, and it overflows the stack on deep nesting. Durations,
+patterns are not RE2, raw strings not raw, and it overflows the stack on deep nesting. Durations,
 times and patterns are therefore replaced by their place in a list, numbers are written plainly, and depth is bounded, before it
 sees the text.
 """
@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import NoReturn
+from datetime import timedelta
+from typing import Any, NoReturn
 
+from query.promql.nodes import At
 from topics.errors import Refused
 
 TEXT_MAX = 50_000
@@ -66,6 +68,30 @@ class Prepared:
     times_ms: list[int] = field(default_factory=list)
     patterns: list[str] = field(default_factory=list)
     strings: list[str] = field(default_factory=list)
+
+    def duration_ms(self, listed: timedelta) -> int:
+        """What a duration of the package's tree stands for."""
+        return self.durations_ms[round(listed.total_seconds()) - 1]
+
+    def offset_ms(self, listed: timedelta | None) -> int:
+        """The same with its sign; 0 for none."""
+        if listed is None:
+            return 0
+        return self.duration_ms(listed) if listed > timedelta(0) else -self.duration_ms(-listed)
+
+    def at(self, tree: Any) -> At:
+        """What stands behind @ in the package's tree."""
+        if tree is None:
+            return None
+        which = str(tree.type).rpartition(".")[2]
+        if which == "At":
+            place: int = round(tree.at.timestamp())
+            return self.times_ms[place - 1]
+        return "start" if which == "Start" else "end"
+
+    def pattern(self, listed: str) -> str:
+        """What the value of a matcher by pattern stands for."""
+        return self.patterns[int(listed.rstrip("|")) - 1]
 
 
 def refuse(reason: str, text: str, at: int | None = None) -> NoReturn:
@@ -133,10 +159,6 @@ class _Reader:
         """The token before is the end of something that an operator or a modifier may follow."""
         self.listing = False
         """The token before is a word that label names in parentheses follow."""
-        self.around = ["", "", ""]
-        """The kinds or marks of the last three tokens."""
-        self.names = 0
-        """Quoted names of the metric between these braces."""
         self.awaits = ""
         """What the next number is, if it is not a value: "@", "offset"."""
         self.sign = 1
@@ -166,7 +188,6 @@ class _Reader:
 
     def _take(self, kind: str, token: str, at: int) -> None:
         awaited, self.awaits = self.awaits, ""
-        self.around = [*self.around[1:], token if kind == "mark" else kind]
         if awaited and token in "+-" and kind == "mark":
             self.sign = -1 if token == "-" else 1
             self.awaits = awaited
@@ -244,17 +265,6 @@ class _Reader:
         self.parts.append(f'"{token}"' if self.open and self.open[-1] == "by" else token)
 
     def _mark(self, token: str, at: int) -> None:
-        if token == "{":
-            self.names = 0
-        if (
-            self.around[1] == "string"
-            and self.around[0] in ("{", ",")
-            and token in (",", "}")
-            and self.open[-1:] == ["{"]
-        ):
-            self.names += 1
-            if self.names > 1:
-                refuse("metric name must not be set twice", self.text, at)
         if token in "([{":
             self.open.append("by" if token == "(" and self.listing else token)
             if len(self.open) > DEPTH_MAX:

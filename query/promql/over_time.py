@@ -110,7 +110,13 @@ def variance(windows: Windows) -> Answer:
         samples -= part.spread(samples[part.starts])
         samples -= part.spread(part.sums(samples) / part.counts)
         samples *= samples
-        values[part.cells] = part.sums(samples) / part.counts
+        found = part.sums(samples) / part.counts
+        lost = np.isnan(found)
+        if lost.any():
+            # Of values so far apart that their distance overflows.
+            odd = part.sums(~np.isfinite(windows.samples.values[part.places]) * 1.0)
+            found[lost & (odd == 0)] = np.inf
+        values[part.cells] = found
     return values.reshape(windows.low.shape), windows.counts > 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import promql_parser
@@ -14,7 +13,6 @@ from query.promql.labels import NAME
 from query.promql.lexical import Prepared, prepare, refuse
 from query.promql.nodes import (
     Aggregate,
-    At,
     Binary,
     Call,
     Card,
@@ -45,7 +43,7 @@ NATIVE = frozenset(("histogram_avg", "histogram_count", "histogram_stddev", "his
 LEVELS_MAX = 150
 """Expressions inside each other; a chain of operators is one inside the other too. Each takes a few of Python's 1,000 frames."""
 
-_OPS: dict[str, MatchOp] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
+MATCH_OPS: dict[str, MatchOp] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 _CARDS: dict[str, Card] = {
     "OneToOne": "one-to-one",
     "ManyToOne": "many-to-one",
@@ -110,17 +108,22 @@ class _Builder:
         matchers = [self._matcher(matcher) for matcher in tree.matchers.matchers]
         if tree.name:
             matchers.insert(0, Matcher(NAME, "=", tree.name))
+        named = [matcher for matcher in matchers if matcher.label == NAME and (matcher.op == "=" or tree.name)]
+        if len(named) > 1:
+            refuse(f"metric name must not be set twice: {named[0].value!r} or {named[1].value!r}", self.text)
         if all(matches_empty(matcher) for matcher in matchers):
             refuse("vector selector must contain at least one non-empty matcher", self.text)
-        selector = Selector(self.selectors, tuple(matchers), self._offset(tree.offset), self._at(tree.at))
+        selector = Selector(
+            self.selectors, tuple(matchers), self.prepared.offset_ms(tree.offset), self.prepared.at(tree.at)
+        )
         self.selectors += 1
         return selector
 
     def _matcher(self, tree: Any) -> Matcher:
-        op = _OPS[str(tree.op).rpartition(".")[2]]
+        op = MATCH_OPS[str(tree.op).rpartition(".")[2]]
         if op in ("=", "!="):
             return Matcher(tree.name, op, tree.value)
-        pattern = self.prepared.patterns[int(tree.value.rstrip("|")) - 1]
+        pattern = self.prepared.pattern(tree.value)
         try:
             pattern_of(pattern)
         except re2.error as error:
@@ -128,32 +131,21 @@ class _Builder:
             refuse(f"invalid pattern {pattern!r}: {reason}", self.text)
         return Matcher(tree.name, op, pattern)
 
-    def _duration(self, listed: timedelta) -> int:
-        return self.prepared.durations_ms[round(listed.total_seconds()) - 1]
-
-    def _offset(self, listed: timedelta | None) -> int:
-        if listed is None:
-            return 0
-        return self._duration(listed) if listed > timedelta(0) else -self._duration(-listed)
-
-    def _at(self, tree: Any) -> At:
-        if tree is None:
-            return None
-        which = str(tree.type).rpartition(".")[2]
-        if which == "At":
-            place: int = round(tree.at.timestamp())
-            return self.prepared.times_ms[place - 1]
-        return "start" if which == "Start" else "end"
-
     def _MatrixSelector(self, tree: Any) -> Node:
-        return Window(self._VectorSelector(tree.vector_selector), self._duration(tree.range))
+        return Window(self._VectorSelector(tree.vector_selector), self.prepared.duration_ms(tree.range))
 
     def _SubqueryExpr(self, tree: Any) -> Node:
         inner = self.node(tree.expr)
         if kind_of(inner) != "vector":
             refuse(f"subquery is only allowed on instant vector, got {kind_of(inner)} instead", self.text)
-        step = None if tree.step is None else self._duration(tree.step)
-        return Subquery(inner, self._duration(tree.range), step, self._offset(tree.offset), self._at(tree.at))
+        step = None if tree.step is None else self.prepared.duration_ms(tree.step)
+        return Subquery(
+            inner,
+            self.prepared.duration_ms(tree.range),
+            step,
+            self.prepared.offset_ms(tree.offset),
+            self.prepared.at(tree.at),
+        )
 
     def _Call(self, tree: Any) -> Node:
         name = str(tree.func.name)

@@ -148,15 +148,42 @@ ORDER BY name
 LIMIT $3;
 
 -- name: list_label_names
-SELECT DISTINCT label
-FROM series, jsonb_object_keys(labels) AS label
-WHERE org_id = $1
+-- Of all series, or of those with a sample from $3 up to $4.
+SELECT DISTINCT named.label
+FROM series s, LATERAL (SELECT '__name__' AS label UNION ALL SELECT jsonb_object_keys(s.labels)) AS named
+WHERE s.org_id = $1
+    AND (
+        $3::timestamptz IS NULL
+        OR EXISTS (
+            SELECT
+            FROM metrics m
+            WHERE m.series_id = s.id
+                AND date_bin('10 minutes', m.ts, '2000-01-01 00:00:00+00')
+                    BETWEEN date_bin('10 minutes', $3::timestamptz, '2000-01-01 00:00:00+00') AND $4::timestamptz
+                AND m.ts >= $3::timestamptz
+                AND m.ts < $4::timestamptz
+        )
+    )
 LIMIT $2;
 
 -- name: list_label_values
-SELECT DISTINCT CASE $2 WHEN '__name__' THEN name ELSE labels ->> $2 END
-FROM series
-WHERE org_id = $1 AND ($2 = '__name__' OR labels ? $2)
+-- As above, from $4 up to $5.
+SELECT DISTINCT CASE $2 WHEN '__name__' THEN s.name ELSE s.labels ->> $2 END
+FROM series s
+WHERE s.org_id = $1
+    AND ($2 = '__name__' OR s.labels ? $2)
+    AND (
+        $4::timestamptz IS NULL
+        OR EXISTS (
+            SELECT
+            FROM metrics m
+            WHERE m.series_id = s.id
+                AND date_bin('10 minutes', m.ts, '2000-01-01 00:00:00+00')
+                    BETWEEN date_bin('10 minutes', $4::timestamptz, '2000-01-01 00:00:00+00') AND $5::timestamptz
+                AND m.ts >= $4::timestamptz
+                AND m.ts < $5::timestamptz
+        )
+    )
 LIMIT $3;
 
 -- name: find_active_of

@@ -24,12 +24,13 @@ ROUTES: dict[str, dict[str, str]] = {
     "label/__name__/values": {"match[]": "up"},
     "metadata": {},
     "query_exemplars": {"query": "up", "start": "0", "end": "1"},
+    "format_query": {"query": "sum(up)by(job)"},
     "status/buildinfo": {},
     "rules": {},
     "alerts": {},
 }
-POSTED = ("query", "query_range", "series", "labels", "query_exemplars")
-WITHOUT_DATA = ("query_exemplars", "status/buildinfo", "rules", "alerts")
+POSTED = ("query", "query_range", "series", "labels", "query_exemplars", "format_query")
+WITHOUT_DATA = ("query_exemplars", "format_query", "status/buildinfo", "rules", "alerts")
 
 
 async def get(
@@ -103,7 +104,8 @@ async def test_what_grafana_asks_first(asked_metrics: AskedMetrics) -> None:
         b'{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}'
     )
     assert (await data(asked_metrics, "status/buildinfo"))["version"] == "3.0.0"
-    assert await data(asked_metrics, "rules") == {"groups": []}
+    assert await data(asked_metrics, "format_query", query="sum(up)by(job)") == "sum by (job) (up)"
+    assert await data(asked_metrics, "rules", type="alert") == {"groups": []}
     assert await data(asked_metrics, "alerts") == {"alerts": []}
     assert await data(asked_metrics, "query_exemplars", query="up", start="1", end="2") == []
 
@@ -131,6 +133,19 @@ async def test_answers_have_the_shapes_and_numbers_of_prometheus(asked_metrics: 
         "result": [1.5, "text"],
     }
     assert await data(asked_metrics, "query", query="none") == {"resultType": "vector", "result": []}
+
+
+async def test_what_an_answer_cost(asked_metrics: AskedMetrics) -> None:
+    await asked_metrics.keep(UP)
+    at = NOON_S + 285
+    for path, times in (("query", {"time": at}), ("query_range", {"start": at, "end": at, "step": "15"})):
+        found = await data(asked_metrics, path, query="count_over_time(up[1m])", stats="all", **times)
+        assert (list(found), found["stats"]["samples"]["totalQueryableSamples"]) == (
+            ["resultType", "result", "stats"],
+            16,
+        )
+        assert 0 < found["stats"]["timings"]["execTotalTime"] < 60
+        assert "stats" not in await data(asked_metrics, path, query="up", stats="", **times)
 
 
 async def test_times_and_durations_in_every_form(asked_metrics: AskedMetrics) -> None:
@@ -167,6 +182,22 @@ async def test_series_and_labels(asked_metrics: AskedMetrics) -> None:
     every = {"match[]": '{job=~".+"}'}
     assert len(await data(asked_metrics, "series", start=NOON_S, end=NOON_S + 60, **every)) == 4
     assert len(await data(asked_metrics, "series", start=NOON_S + 600, **every)) == 1
+    # Of the time that is asked for, as in Grafana's choices; "ever" as Go's client says it.
+    early, late = {"start": NOON_S, "end": NOON_S + 60}, {"start": NOON_S + 600}
+    ever = {"start": "-292273086-05-16T16:47:06Z", "end": "9223372036854775.807"}
+    for span, names, jobs in (
+        (early, ["__name__", "instance", "job"], ["api", "db"]),
+        (late, ["__name__", "job", "zone"], ["x"]),
+        ({"end": NOON_S - 1}, [], []),
+        (ever, ["__name__", "instance", "job", "zone"], ["api", "db", "x"]),
+    ):
+        for match in ({}, every):
+            assert await data(asked_metrics, "labels", **span, **match) == names
+            assert await data(asked_metrics, "label/job/values", **span, **match) == jobs
+    assert await data(asked_metrics, "label/__name__/values", **late) == ["late"]
+    for path in ("series", "labels", "label/job/values"):
+        backwards = await get(asked_metrics, path, start="2", end="1", **every)
+        assert (backwards.status_code, backwards.json()["errorType"]) == (400, "bad_data")
     for path in ("series", "labels", "label/job/values"):
         cut = (await get(asked_metrics, path, limit="1", **every)).json()
         assert (len(cut["data"]), cut["warnings"]) == (1, ["results truncated due to limit"])
@@ -195,6 +226,12 @@ async def test_series_and_labels(asked_metrics: AskedMetrics) -> None:
         ("query_range", {"query": "up", "start": "0", "end": "11000", "step": "1"}, "bad_data", "11,000 points"),
         ("query_range", {"query": "up[1m]", "start": "0", "end": "1", "step": "1"}, "bad_data", "range vector"),
         ("query_range", {"query": "up", "end": "1", "step": "1"}, "bad_data", '"start"'),
+        ("query_exemplars", {"start": "0", "end": "1"}, "bad_data", "query"),
+        ("query_exemplars", {"query": "sum(", "start": "0", "end": "1"}, "bad_data", "1:5"),
+        ("query_exemplars", {"query": "up", "start": "1", "end": "0"}, "bad_data", "before start"),
+        ("format_query", {}, "bad_data", "query"),
+        ("format_query", {"query": "sum("}, "bad_data", "1:5"),
+        ("rules", {"type": "x"}, "bad_data", '"type"'),
         ("series", {}, "bad_data", "match[]"),
         ("series", {"match[]": "sum(up)"}, "bad_data", "match[]"),
         ("series", {"match[]": "{}"}, "bad_data", "non-empty"),
