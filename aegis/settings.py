@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         validation_alias=_named("DATABASE_URL"),
         description="control-plane PostgreSQL",
     )
+    postgres_port: int = Field(
+        5432, ge=1, le=65535, description="port of the PostgreSQL that `aegis up` starts, a near one when it is taken"
+    )
     database_listen_url: SecretStr | None = Field(
         None, description="the same for LISTEN, which needs a direct connection; by default DATABASE_URL"
     )

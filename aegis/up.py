@@ -47,7 +47,6 @@ from storage.scope import OrgScope
 from topics.errors import AegisError, Refused
 from web.serving import reachable, stop_on_signals
 
-POSTGRES_PORT = 5432
 RETENTION_EVERY_S = 6 * 3600
 TOKEN_LIFETIME_S = 365 * 24 * 3600
 _COLOURS = {"ready": "green", "ended": "yellow", "failed": "red", "leftover": "yellow", "stopped": "dim"}
@@ -152,7 +151,7 @@ def _embedded(settings: Settings) -> tuple[list[ProcessSpec], dict[str, Any]]:
         specs.append(redis.spec())
         facts["transport"] = SecretStr(redis.url)
     if not {"database_url", "timescale_host"} <= given:
-        postgres = postgres_service(data_dir, free_port(POSTGRES_PORT), env)
+        postgres = postgres_service(data_dir, free_port(settings.postgres_port), env)
         specs.append(postgres.spec())
         if "database_url" not in given:
             facts["database_url"] = SecretStr(postgres.url)

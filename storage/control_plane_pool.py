@@ -201,7 +201,7 @@ def optional_text(value: object) -> str | None:
 
 def to_json(value: Mapping[str, Any]) -> str:
     """A jsonb parameter. A number that JSON does not have (NaN, infinity) becomes null."""
-    return msgspec.json.encode(dict(value)).decode()
+    return msgspec.json.encode(value, enc_hook=dict).decode()  # What is read-only is of no type that it knows.
 
 
 def from_json(text: str) -> Mapping[str, Any]:

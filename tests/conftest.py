@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,16 +24,21 @@ pytest_plugins = (
     "alerting_api",
 )
 
-_STARTING_INSTANCES = ("tests/acceptance/", "tests/chaos/")
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES_MIN = 8 << 30
+
+# Stores that are made for a test and thrown away live in memory where there is enough: a database is made 20 times as fast, and
+# what is killed loses as little as on a disk. TMPDIR chooses another place.
+if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MEMORY_BYTES_MIN:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
-class _Together(LoadScopeScheduling):
-    """Which tests one process runs, where several do: those of a file, and all that start `aegis up`, as two that start at once
-    would find the same usual ports free."""
+class _ByFile(LoadScopeScheduling):
+    """Which tests one process runs, where several do: those of a file, also where they stand in classes."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "instances" if nodeid.startswith(_STARTING_INSTANCES) else nodeid.partition("::")[0]
+        return nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return _Together(config, log)
+    return _ByFile(config, log)

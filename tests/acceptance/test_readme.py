@@ -46,8 +46,11 @@ def test_the_signed_curl_is_accepted_and_found(instance: Any) -> None:
     sends, asks = commands()
     assert run(sends, instance.facts)["accepted"] == 1
     deadline = time.monotonic() + 10
-    while not (logs := run(asks, instance.facts)["logs"]):
+    while True:
+        # Other tests send as this organization too.
+        logs = {log["message"]: log for log in run(asks, instance.facts)["logs"]}
+        if "Database connection failed" in logs:
+            break
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert logs[0]["message"] == "Database connection failed"
-    assert logs[0]["timestamp"] == "2025-10-31T10:00:00.000Z"
+    assert logs["Database connection failed"]["timestamp"] == "2025-10-31T10:00:00.000Z"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from running_instance import PORTS, health_in_time
 
 from aegis.settings import load_settings
 
@@ -70,6 +70,7 @@ def test_status_shows_pid_uptime_restarts_and_health(instance: Any) -> None:
 
 
 def test_doctor_finds_nothing_wrong_beside_a_running_instance(instance: Any) -> None:
+    health_in_time(instance.url)
     findings = json.loads(instance.aegis("doctor", "--json", exit_code=0))["findings"]
     # Other tests of the shared instance leave dead letters, which a person is to look at.
     wrong = [each for each in findings if each["state"] != "ok" and each["subject"] != "dead letters"]
@@ -124,14 +125,18 @@ def test_what_dies_is_restarted_and_said_so(instance: Any) -> None:
         assert instance.processes()[name]["restarts"] == before + 1
     said = instance.errors.read_text()
     assert re.search(r"gateway ended with .*starting it again in", said)
-    assert httpx.get(f"{instance.url}/health").json()["status"] == "ok"
+    assert health_in_time(instance.url)["status"] == "ok"
 
 
 def test_the_ready_lines_of_a_plain_start(new_instance: Callable[..., Any]) -> None:
     instance = new_instance()
     argv = [sys.executable, "-m", "aegis.cli", "up", "--data-dir", str(instance.data_dir), "--port", "0"]
     process = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "COLUMNS": "80"}
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**PORTS, **instance.env, "COLUMNS": "80"},
     )
     assert process.stdout is not None
     lines = []
@@ -158,7 +163,7 @@ def test_the_query_api_runs_on_its_own(instance: Any) -> None:
     try:
         line = next(line for line in process.stderr if "listening on" in line)
         url = line.rpartition("listening on ")[2].strip()
-        health = httpx.get(f"{url}/health").json()
+        health = health_in_time(url)
         assert (health["process"], health["status"], set(health["dependencies"])) == (
             "query",
             "ok",
@@ -202,7 +207,7 @@ def test_ctrl_c_during_the_start_leaves_nothing_running(new_instance: Callable[.
     instance = new_instance()
     argv = [sys.executable, "-m", "aegis.cli", "up", "--data-dir", str(instance.data_dir), "--port", "0"]
     with instance.errors.open("w") as errors:
-        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=errors, env=instance.env)
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=errors, env={**PORTS, **instance.env})
     deadline = time.monotonic() + 30
     while "starting gateway" not in instance.errors.read_text():
         assert time.monotonic() < deadline

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_instance import made_instances
 
 SHORT_S = 12.0
 
@@ -61,10 +60,3 @@ def redis_server(tmp_path: Path) -> Iterator[Any]:
     server.start()
     yield server
     server.kill()
-
-
-@pytest.fixture
-def new_instance() -> Iterator[Any]:
-    """Makes instances that end with the test: what comes after it has the machine for itself."""
-    with made_instances() as make:
-        yield make

@@ -176,12 +176,26 @@ def store_postgres_server() -> Iterator[StorePostgres]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def store_templates() -> set[str]:
+    """Names of migrated databases that others are made of: a copy takes a tenth of the migrations."""
+    return set()
+
+
 @pytest.fixture
-async def store_dsn(store_postgres_server: StorePostgres) -> AsyncIterator[str]:
-    """The address of an empty PostgreSQL database, dropped after the test."""
-    name = f"test_{uuid.uuid4().hex}"
+async def store_dsn(
+    store_postgres_server: StorePostgres, store_templates: set[str], request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
+    """The address of an empty PostgreSQL database, dropped after the test; `store_control_plane` has its tables there."""
+    name, template = f"test_{uuid.uuid4().hex}", "template1"
     admin = await asyncpg.connect(store_postgres_server.dsn())
-    await admin.execute(f"CREATE DATABASE {name}")
+    if "store_control_plane" in request.fixturenames:
+        template = "migrated"
+        if template not in store_templates:
+            await admin.execute(f"CREATE DATABASE {template}")
+            await migrate(control_plane_dsn=store_postgres_server.dsn(template))
+            store_templates.add(template)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield store_postgres_server.dsn(name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
@@ -201,7 +215,6 @@ async def store_empty_dsn(store_postgres_server: StorePostgres) -> AsyncIterator
 @pytest.fixture
 async def store_control_plane(store_dsn: str) -> AsyncIterator[ControlPlane]:
     """The control plane on a migrated database of its own."""
-    await migrate(control_plane_dsn=store_dsn)
     async with await ControlPlane.open(store_dsn, Sealer(os.urandom(32))) as control_plane:
         yield control_plane
 

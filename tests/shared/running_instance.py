@@ -32,6 +32,18 @@ from aegis.wiring import opened_clickhouse
 AEGIS = (sys.executable, "-m", "aegis.cli")
 UNLIMITED = {"AEGIS_RATE_LIMIT_ORGANIZATION": "10000000", "AEGIS_RATE_LIMIT_ADDRESS": "10000000"}
 """All tests are one address, which sends more than a client does; limits have tests of their own."""
+# Of processes that test at the same time each has usual ports of its own, as two instances that start at once find the same free.
+_USUAL_PORTS = {
+    "REDIS_PORT": 6379,
+    "CLICKHOUSE_PORT": 8123,
+    "AEGIS_POSTGRES_PORT": 5432,
+    "AEGIS_WORKER_PORT": 3002,
+    "AEGIS_GATEWAY_OWN_PORT": 3100,
+}
+PORTS = {
+    name: str(port + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+    for name, port in _USUAL_PORTS.items()
+}
 DAY = {"start": "2025-10-31T00:00:00Z", "end": "2025-11-01T00:00:00Z"}
 
 
@@ -166,7 +178,8 @@ class Instance:
     def start(self) -> None:
         argv = [*AEGIS, "up", "--data-dir", str(self.data_dir), "--port", "0", "--json"]
         with self.errors.open("a") as errors:
-            self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=self.env)
+            env = {**PORTS, **self.env}
+            self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=env)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"aegis up did not get ready:\n{self.errors.read_text()[-3000:]}"
@@ -319,6 +332,15 @@ def new_gateway(instance: Instance, tmp_path: Path) -> Iterator[Callable[..., Ga
         gateway.stop()
 
 
+def health_in_time(url: str, *, within_s: float = 15) -> Any:
+    """What a process says of itself once all it depends on answers, or when the time is over: right after a start something is
+    still loading."""
+    deadline = time.monotonic() + within_s
+    while (health := httpx.get(f"{url}/health").json())["status"] != "ok" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return health
+
+
 @contextmanager
 def made_instances() -> Iterator[Callable[..., Instance]]:
     """Makes instances with settings of their own (not started yet), and stops and removes them all in the end."""
@@ -338,19 +360,20 @@ def made_instances() -> Iterator[Callable[..., Instance]]:
             shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def new_instance() -> Iterator[Callable[..., Instance]]:
-    """Makes instances that live as long as the tests."""
+    """Makes instances that live as long as the test."""
     with made_instances() as make:
         yield make
 
 
 @pytest.fixture(scope="session")
-def instance(new_instance: Callable[..., Instance]) -> Instance:
+def instance() -> Iterator[Instance]:
     """One that tests share; each makes an organization of its own."""
-    started = new_instance()
-    started.start()
-    return started
+    with made_instances() as make:
+        started = make()
+        started.start()
+        yield started
 
 
 @pytest.fixture
