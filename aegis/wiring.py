@@ -115,7 +115,7 @@ async def declare_all_topics_in_time(settings: Settings, stop: asyncio.Event) ->
             await declare_all_topics(settings)
         except Unavailable as exc:
             if not said:
-                log.warning("waiting: %s", exc.reason)
+                log.warning("waiting: %s", exc)
             said = True
             await asyncio.sleep(0.5)
         else:

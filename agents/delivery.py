@@ -109,7 +109,7 @@ async def until_available(work: Callable[[], Awaitable[T]], *, who: str, what: s
         except Unavailable as exc:
             if not waiting_since:
                 waiting_since = time.monotonic()
-                log.warning("%s waits at %s: %s", who, what, exc.reason)
+                log.warning("%s waits at %s: %s", who, what, exc)
             RETRIES.labels(who).inc()
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)

@@ -118,7 +118,7 @@ class FollowedMonitors:
                         await self._reread_one(org_id)
             except Unavailable as exc:
                 if not away:
-                    log.warning("cannot reread monitors, the last known ones are watched on: %s", exc.reason)
+                    log.warning("cannot reread monitors, the last known ones are watched on: %s", exc)
                 away = self._all_changed = True
             else:
                 away = False

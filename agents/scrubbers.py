@@ -79,7 +79,7 @@ class Scrubbers:
                 await self._reread()
             except Unavailable as exc:
                 if not away:
-                    log.warning("cannot reread privacy policies, the last known ones serve on: %s", exc.reason)
+                    log.warning("cannot reread privacy policies, the last known ones serve on: %s", exc)
                 away = True
             else:
                 away = False

@@ -93,7 +93,7 @@ class SendNotifications:
                     away = False
                 except Unavailable as exc:
                     if not away:
-                        log.warning("notifications wait: %s", exc.reason)
+                        log.warning("notifications wait: %s", exc)
                     away, found = True, False
                 if not found:
                     with suppress(TimeoutError):

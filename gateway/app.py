@@ -26,6 +26,8 @@ class GatewayApp(FastAPI):
             title="Aegis",
             version="0.1.0",
             summary="Observability that a team runs itself: send logs here, and ask for them back.",
+            # A redirect names the scheme and host that this process sees, and most clients do not follow it with their token.
+            redirect_slashes=False,
             **options,
         )
         self.ingest = ingest

@@ -143,7 +143,7 @@ def create_query_app(
     addresses: ClientAddresses | None = None,
 ) -> FastAPI:
     """The query API alone."""
-    app = _QueryApp(title="Aegis query API", version="0.1.0", summary="Ask for what was sent.")
+    app = _QueryApp(title="Aegis query API", version="0.1.0", summary="Ask for what was sent.", redirect_slashes=False)
     app.addresses = addresses or app.addresses
     install_error_replies(app)
     add_queries(app, stores, tokens, admission=admission, control=control, alerting=alerting)

@@ -13,6 +13,7 @@ from fastapi import Header, Request
 
 from query.layer import turn_of
 from query.tokens import Permission, Principal, Tokens
+from topics.errors import Refused
 
 
 def permitted(
@@ -36,7 +37,9 @@ def permitted(
 
 
 async def identified(tokens: Tokens, request: Request, authorization: str | None) -> Principal:
-    """Who asks, and from where; whatever its role grants."""
+    """Who asks, and from where; whatever its role grants. Two Authorization headers are refused, as nobody says which counts."""
+    if len(request.headers.getlist("authorization")) > 1:
+        raise Refused("cannot accept: header authorization is there twice", code="duplicate_header")
     found = await tokens.identify(authorization)
     return replace(found, address=address_of(request))
 

@@ -105,7 +105,7 @@ class Limits:
                 await self.reread()
             except Unavailable as exc:
                 if not away:
-                    log.warning("cannot reread organizations' limits, the last known ones hold: %s", exc.reason)
+                    log.warning("cannot reread organizations' limits, the last known ones hold: %s", exc)
                 away = True
             except Exception:
                 # A bug here must not end the rereading in silence.

@@ -130,7 +130,7 @@ def metrics_router(queries: PromqlQueries, tokens: Tokens, *, now: Callable[[], 
         return json_answer({"labels": await metrics.label_names(principal.scope)})
 
     @router.get(
-        "/labels/{label}",
+        "/labels/{label:path}",
         summary="Values of a label",
         response_description="`{values}`",
         responses=answers({"values": ["api", "checkout"]}),

@@ -99,7 +99,7 @@ def services_router(
         return json_answer(_shown_range(asked) | {"services": shown})
 
     @router.get(
-        "/{service}/operations",
+        "/{service:path}/operations",
         summary="Operations of a service with rate, errors and durations",
         description=f"{_WHOLE_STEPS} Those first on which most time was spent. A service without a span has no operations.",
         response_description="`{service, start, end, source, step_s, operations, truncated}`",

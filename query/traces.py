@@ -93,7 +93,7 @@ def traces_router(spans: SpanStore, logs: LogStore, tokens: Tokens) -> APIRouter
     may_read = Depends(permitted(tokens, "traces:read"))
 
     @router.get(
-        "/{trace_id}",
+        "/{trace_id:path}",
         summary="One trace as a waterfall",
         description="Spans stand in the order of the tree. `offset_ms`, `self_time_ms` and the trace's `duration_ms` are"
         " corrected by `clock_skew_ms`; `start_time` is as it was sent. `problems`: `orphan` (the parent is missing),"

@@ -68,9 +68,10 @@ def translate(exc: Exception, doing: str, limits: Mapping[str, object], *, writi
     """
     code = exc.code if isinstance(exc, Error) else None
     if code is None:
-        return Unavailable(f"cannot {doing}: ClickHouse is away: {_short(exc)}")
+        return Unavailable(f"cannot {doing}: ClickHouse is away", detail=_short(exc))
     if code in _NOT_MIGRATED:
-        return Unavailable(f"cannot {doing}: {_short(exc)}; run `aegis migrate`", retry_after_s=5.0)
+        reason = f"cannot {doing}: ClickHouse has another version's schema; run `aegis migrate`"
+        return Unavailable(reason, retry_after_s=5.0, detail=_short(exc))
     if writing:
         if code in _BAD_BLOCK:
             return Refused(f"cannot {doing}: {_short(exc)}", code="bad_block")
@@ -83,7 +84,7 @@ def translate(exc: Exception, doing: str, limits: Mapping[str, object], *, writi
     elif code == _SYNTAX_ERROR and "Max query size exceeded" in str(exc):
         # Our statements have no errors of syntax, but as many conditions as a question asks.
         return TooExpensive("max_query_size = 262144", "the statement with all its conditions")
-    return Unavailable(f"cannot {doing}: ClickHouse answered {code}: {_short(exc)}")
+    return Unavailable(f"cannot {doing}: ClickHouse could not (its error {code})", detail=_short(exc))
 
 
 def _asked(what: str, exc: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
@@ -64,7 +63,8 @@ class FieldFilter:
         elif isinstance(value, int | float):
             if self.op not in _COMPARED and self.op not in ("=", "!="):
                 raise refused_field(self.what, path, f"{self.op} takes a text")
-            if not math.isfinite(value) or abs(value) > NUMBER_MAX:
+            # Asked this way round, because NaN is beyond every bound, and a whole number of any length can be compared.
+            if not abs(value) <= NUMBER_MAX:
                 raise refused_field(self.what, path, f"a number must be within {NUMBER_MAX:g}")
         elif value is None:
             raise refused_field(self.what, path, f"{self.op} needs one")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -15,9 +16,18 @@ from asyncpg.pool import PoolConnectionProxy
 
 from topics.errors import Refused, Unavailable
 
+log = logging.getLogger(__name__)
+
 # 42P01 undefined table, 42703 undefined column, 42883 undefined function: the database is older than the code.
 _NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
 _CONFLICTS = frozenset({"23001", "23505", "23P01"})
+_BAD_VALUES: Mapping[str, str] = {
+    "22001": "a text is too long",
+    "22003": "a number is out of range",
+    "22008": "a time is out of range",
+    "22021": "a text has the character U+0000",
+    "22P05": "a text has the character U+0000",
+}
 _NO_PARAMETER_NAMES: Mapping[str, tuple[str, str]] = {}
 
 RELEASE_TIMEOUT_S = 2.0
@@ -106,7 +116,7 @@ def postgres_errors(doing: str, constraints: Mapping[str, tuple[str, str]] = _NO
     except TimeoutError as exc:
         raise Unavailable(f"cannot {doing}: PostgreSQL did not answer in time") from exc
     except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
-        raise Unavailable(f"cannot {doing}: PostgreSQL is away: {exc or type(exc).__name__}") from exc
+        raise Unavailable(f"cannot {doing}: PostgreSQL is away", detail=str(exc) or type(exc).__name__) from exc
 
 
 def _translated(
@@ -120,9 +130,11 @@ def _translated(
             f"cannot {doing}: {reason}", code="conflict" if state in _CONFLICTS else "invalid_field", path=path
         )
     if state.startswith("22"):
-        return Refused(f"cannot {doing}: {exc}", code="invalid_field")
+        log.info("cannot %s: PostgreSQL refused a value with %s: %s", doing, state, exc)
+        return Refused(f"cannot {doing}: {_BAD_VALUES.get(state, 'a value cannot be stored')}", code="invalid_field")
     if state in _NOT_MIGRATED:
-        return Unavailable(f"cannot {doing}: {exc}; run `aegis migrate`", retry_after_s=5.0)
+        reason = f"cannot {doing}: PostgreSQL has another version's schema; run `aegis migrate`"
+        return Unavailable(reason, retry_after_s=5.0, detail=str(exc))
     # The rest (no connection, shutting down, no resources, deadlock, read-only standby, wrong password) may pass without a
     # change to the input, so the caller tries again and the reason shows in its log.
-    return Unavailable(f"cannot {doing}: PostgreSQL answered {state}: {exc}")
+    return Unavailable(f"cannot {doing}: PostgreSQL could not (its error {state})", detail=str(exc))

@@ -93,7 +93,7 @@ class Snapshot(Generic[T]):
                 await self._reread()
             except Unavailable as exc:
                 if not away:
-                    log.warning("cannot reread %s, the last known ones serve on: %s", self._what, exc.reason)
+                    log.warning("cannot reread %s, the last known ones serve on: %s", self._what, exc)
                 away = True
             except Exception:
                 # A bug here must not end the rereading in silence: what is taken away would stay for ever.

@@ -36,12 +36,17 @@ class Refused(AegisError):
 
 
 class Unavailable(AegisError):
-    """A dependency is away, or a bound is reached for now; the same input may succeed after `retry_after_s` seconds."""
+    """A dependency is away, or a bound is reached for now; the same input may succeed after `retry_after_s` seconds.
 
-    def __init__(self, reason: str, *, retry_after_s: float = 1.0) -> None:
-        super().__init__(reason)
+    `reason` may be told to anybody. `detail` is what the dependency said, with addresses and SQL in it: it is part of the text of
+    the exception, which goes into logs and to operators, and never into an answer.
+    """
+
+    def __init__(self, reason: str, *, retry_after_s: float = 1.0, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.detail = detail
 
 
 class RateLimited(Unavailable):

@@ -1,8 +1,8 @@
 """Timestamps in every accepted form -> int64 unix nanoseconds.
 
-Accepted: ISO 8601 / RFC 3339 text (no zone means UTC, up to 9 fraction digits are kept), numbers and numeric text in unix
-seconds, milliseconds, microseconds or nanoseconds. Numbers are told apart by size: below 1e11 seconds (year 5138), below
-1e14 milliseconds, below 1e17 microseconds, else nanoseconds. ISO text is never guessed at.
+Accepted: ISO 8601 / RFC 3339 text (no zone means UTC, up to 9 fraction digits are kept), numbers and numeric text, with a
+fraction or without, in unix seconds, milliseconds, microseconds or nanoseconds. Numbers are told apart by size: below 1e11
+seconds (year 5138), below 1e14 milliseconds, below 1e17 microseconds, else nanoseconds. ISO text is never guessed at.
 
 The range is 1970-01-01 up to 2262-04-11, what 64-bit nanoseconds hold from the epoch on.
 """
@@ -32,15 +32,16 @@ _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)? ?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
-_NUMERIC = re.compile(r"\d{9,19}", re.ASCII)
+_NUMERIC = re.compile(r"(\d{9,19})(?:\.(\d{1,9}))?", re.ASCII)
 
 _ISO_SCHEMA = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"([Tt ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
 )
+_NUMERIC_SCHEMA = "[0-9]{9,19}([.][0-9]{1,9})?"
 TIMESTAMP_FORMAT: Final = "timestamp"
 TIMESTAMP_SCHEMAS: Final[list[dict[str, Any]]] = [
-    {"type": "string", "format": TIMESTAMP_FORMAT, "maxLength": 64, "pattern": f"^({_ISO_SCHEMA}|[0-9]{{9,19}})$"},
+    {"type": "string", "format": TIMESTAMP_FORMAT, "maxLength": 64, "pattern": f"^({_ISO_SCHEMA}|{_NUMERIC_SCHEMA})$"},
     {"type": "number", "description": "seconds", "minimum": 0, "exclusiveMaximum": 9223372036.854776},
     {"type": "number", "description": "milliseconds", "minimum": 10**11, "exclusiveMaximum": 9223372036854.777},
     {"type": "number", "description": "microseconds", "minimum": 10**14, "exclusiveMaximum": 9223372036854776},
@@ -103,7 +104,8 @@ def parse_timestamp(value: Timestamp) -> int:
     if isinstance(value, str):
         if len(value) > _TEXT_MAX:
             raise _refused(value)
-        ns = int(value) * _unit_ns(int(value)) if _NUMERIC.fullmatch(value) else _parse_iso(value)
+        numeric = _NUMERIC.fullmatch(value)
+        ns = _parse_iso(value) if numeric is None else _parse_decimal(numeric[1], numeric[2] or "0")
     elif isinstance(value, int):
         ns = value * _unit_ns(value)
     elif math.isfinite(value):
@@ -137,6 +139,12 @@ def _unit_ns(value: float) -> int:
     """How many nanoseconds one unit of a bare number is."""
     size = abs(value)
     return next((unit for below, unit in _UNITS if size < below), 1)
+
+
+def _parse_decimal(whole: str, fraction: str) -> int:
+    """The digits on both sides of a point; what is below a nanosecond is cut off."""
+    unit = _unit_ns(int(whole))
+    return int(whole) * unit + int(fraction.ljust(9, "0")) * unit // 10**9
 
 
 def _parse_iso(text: str) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from topics.errors import AegisError, RateLimited, Refused, TooExpensive, Unavailable
+
+log = logging.getLogger(__name__)
 
 STATUS_OF_CODE: Final[dict[str, int]] = {
     # What is wrong with who asks.
@@ -50,6 +53,11 @@ STATUS_OF_CODE: Final[dict[str, int]] = {
 }
 """Refusals that have a status of their own; every other refusal is 422."""
 
+DETAILS_MAX: Final = 100
+"""Fields at fault that one answer names; a body of 64 KB has room for thousands."""
+_PARSING_FAILED: Final = "There was an error parsing the body"
+"""What FastAPI says of a body whose bytes are no text, and of JSON past the parser's own bounds."""
+
 _CODE_OF_STATUS: Final = {
     400: "malformed_request",
     401: "bad_token",
@@ -70,12 +78,14 @@ class ErrorReply:
 
 
 def error_reply(exc: AegisError) -> ErrorReply:
-    """The reply for a failure raised on purpose."""
+    """The reply for a failure raised on purpose. What a dependency said of it is logged here, since it is not answered."""
     if isinstance(exc, RateLimited):
         shares = {"ratelimit-limit": str(exc.limit), "ratelimit-remaining": "0", "ratelimit-reset": str(exc.reset_s)}
         wait = {"retry-after": str(max(1, math.ceil(exc.retry_after_s)))}
         return ErrorReply(429, "rate_limited", error_body("rate_limited", exc.reason), wait | shares)
     if isinstance(exc, Unavailable):
+        if exc.detail:
+            log.warning("answered 503: %s", exc)
         wait = {"retry-after": str(max(1, math.ceil(exc.retry_after_s)))}
         return ErrorReply(503, "unavailable", error_body("unavailable", exc.reason), wait)
     if isinstance(exc, TooExpensive):
@@ -102,18 +112,21 @@ def install_error_replies(app: FastAPI) -> None:
         assert isinstance(exc, AegisError)
         return _response(error_reply(exc))
 
-    async def on_validation_error(_: Request, exc: Exception) -> Response:
+    async def on_validation_error(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, RequestValidationError)
         if any(e["type"] == "json_invalid" for e in exc.errors()):
-            return _response(
-                ErrorReply(400, "malformed_json", error_body("malformed_json", "cannot read the body: not JSON"))
-            )
-        details = [(field_path(e["loc"]), str(e["msg"])) for e in exc.errors()]
+            return _response(error_reply(_unreadable(request)))
+        if any(e["loc"] == ("body",) and e["type"] != "missing" for e in exc.errors()) and not _is_json(request):
+            # The framework hands such a body over as bytes, and then says that these are no object.
+            return _response(error_reply(_not_json(request)))
+        details = [(field_path(e["loc"]), str(e["msg"])) for e in exc.errors()[:DETAILS_MAX]]
         message = "; ".join(f"{path}: {text}" if path else text for path, text in details[:3])
         return _response(ErrorReply(422, "invalid_field", error_body("invalid_field", message, details)))
 
-    async def on_http_exception(_: Request, exc: Exception) -> Response:
+    async def on_http_exception(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
+        if exc.status_code == 400 and str(exc.detail) == _PARSING_FAILED:
+            return _response(error_reply(_unreadable(request)))
         code = _CODE_OF_STATUS.get(exc.status_code, "malformed_request")
         headers = dict(exc.headers or {})
         return _response(ErrorReply(exc.status_code, code, error_body(code, str(exc.detail).lower()), headers))
@@ -125,6 +138,26 @@ def install_error_replies(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(Exception, on_bug)
+
+
+def _is_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+def _not_json(request: Request) -> Refused:
+    sent = request.headers.get("content-type", "")[:60]
+    return Refused(f"cannot accept content-type {sent!r}: send application/json", code="unsupported_media_type")
+
+
+def _unreadable(request: Request) -> Refused:
+    """A body that is no JSON text: because it is compressed, which questions are too small for, or because it is none."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        return Refused(
+            f"cannot accept content-encoding {encoding[:60]!r}: send the body as it is", code="unsupported_encoding"
+        )
+    return Refused("cannot read the body: not JSON", code="malformed_json")
 
 
 def field_path(location: tuple[Any, ...]) -> str:

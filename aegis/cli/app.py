@@ -61,7 +61,7 @@ def main() -> None:
     try:
         application(named or MODULES)()
     except Unavailable as exc:
-        say_error(f"{exc.reason}; is `aegis up` running on this data folder? `aegis doctor` looks at everything")
+        say_error(f"{exc}; is `aegis up` running on this data folder? `aegis doctor` looks at everything")
         sys.exit(1)
     except AegisError as exc:
         path = exc.path if isinstance(exc, Refused) else ""

@@ -104,7 +104,7 @@ def prometheus_router(queries: PromqlQueries, tokens: Tokens, *, now: Callable[[
             names.update(labels)
         return _cut(sorted(names), limit)
 
-    @router.get("/label/{name}/values", summary="Values of a label")
+    @router.get("/label/{name:path}/values", summary="Values of a label")
     async def list_label_values(name: str, request: Request, principal: Principal = may_read) -> Response:
         given = await Parameters.of(request)
         limit, matches, span = given.limit(), given.matches(), given.span_us()

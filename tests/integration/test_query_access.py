@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -187,6 +188,8 @@ WRONG = [
         ("/query/traces/search", {"attributes": {"": "b"}}, "attributes"),
         ("/query/traces/search", {"attributes": {"a": [1]}}, "attributes"),
         ("/query/traces/search", {"attributes": {"a": 1e300}}, "attributes"),
+        ("/query/traces/search", {"attributes": {"a": 10**400}}, "attributes"),
+        ("/query/logs/search", {"filters": [{"field": "a", "op": "!=", "value": -(10**400)}]}, "filters[0]"),
         ("/query/traces/search", {"filters": [{"field": "a", "op": "like", "value": "x"}]}, "filters[0]"),
         ("/query/traces/search", {"filters": [{"field": "a", "op": "regex", "value": "("}]}, "filters[0]"),
         ("/query/traces/search", {"filters": [{"field": "a", "op": ">", "value": "x"}]}, "filters[0]"),
@@ -203,6 +206,69 @@ async def test_a_wrong_question_names_its_field(asked: Asked, path: str, body: d
     assert (response.status_code, error["code"], error["details"][0]["path"].partition(".")[0]) == (
         422, "invalid_field", field
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_two_authorization_headers_are_refused(asked: Asked, route: str) -> None:
+    method, path, _ = ROUTES[route]
+    tokens = [("authorization", asked.token(scope)["authorization"]) for scope in (asked.ours, asked.theirs)]
+    response = await asked.http.request(method, path, headers=tokens)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "duplicate_header")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "expected"),
+    [
+        ({}, b"{}", (415, "unsupported_media_type")),
+        ({"content-type": "text/plain"}, b"{}", (415, "unsupported_media_type")),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"{}", (415, "unsupported_media_type")),
+        (
+            {"content-type": "application/json", "content-encoding": "gzip"},
+            b"\x1f\x8b\x08",
+            (415, "unsupported_encoding"),
+        ),
+        ({"content-type": "application/json"}, b"\xff", (400, "malformed_json")),
+        ({"content-type": "application/json"}, b"{", (400, "malformed_json")),
+        ({"content-type": "application/json"}, b'{"start": ' + b"1" * 5000 + b"}", (400, "malformed_json")),
+        ({"content-type": "application/json"}, b'{"start": ' + b"[" * 30_000, (400, "malformed_json")),
+        ({"content-type": "application/json; charset=utf-8"}, b"[]", (422, "invalid_field")),
+        ({"content-type": "application/json"}, b"", (422, "invalid_field")),
+    ],
+)
+async def test_what_is_no_json_is_told_why(
+    asked: Asked, headers: dict[str, str], body: bytes, expected: tuple[int, str]
+) -> None:
+    response = await asked.http.post("/query/logs/search", content=body, headers=asked.token() | headers)
+    assert (response.status_code, response.json()["error"]["code"]) == expected
+
+
+async def test_a_body_of_unknown_fields_is_told_of_some_of_them(asked: Asked) -> None:
+    response = await asked.post("/query/logs/search", **{f"f{i}": i for i in range(3000)})
+    assert (response.status_code, len(response.json()["error"]["details"])) == (422, 100)
+
+
+async def test_names_with_slashes_have_their_routes(asked: Asked) -> None:
+    await asked.keep("spans", {"trace_id": "odd/id", "span_id": "1", "service": "team/api", "operation": "op"})
+    await keep_samples(asked.timescale, asked.ours, [("up", {"k/x": "a"}, NOON / 1e9, 1.0)])
+    for name in ("team/api", "team%2Fapi"):
+        found = await asked.get(f"/query/services/{name}/operations", **DAY)
+        assert [each["operation"] for each in found.json()["operations"]] == ["op"]
+    assert (await asked.get("/query/traces/odd/id")).json()["span_count"] == 1
+    assert (await asked.get("/query/metrics/labels/k/x")).json()["values"] == ["a"]
+    assert (await asked.get("/api/v1/label/k/x/values")).json()["data"] == ["a"]
+
+
+async def test_a_slash_behind_a_route_is_another_path(asked: Asked) -> None:
+    response = await asked.get("/query/usage/")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+async def test_unix_seconds_with_a_fraction_are_a_time_in_an_address_too(asked: Asked) -> None:
+    await keep_a_trace(asked)
+    begin = f"{NOON // 10**9}.000"
+    found = await asked.get("/query/service-map", start=begin, end=f"{NOON // 10**9}.015")
+    assert found.json()["start"] == "2025-10-31T12:00:00.000Z"
+    assert found.json()["nodes"]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +297,10 @@ async def test_a_store_that_is_away_is_503(store_control_plane: ControlPlane) ->
                 # Usage is the control plane's, which is there.
                 assert response.status_code == (200 if path == "/query/usage" else 503), path
                 assert ("retry-after" in response.headers) == (response.status_code == 503)
+                # What the driver said stays in our log: addresses, and how ClickHouse and PostgreSQL put it.
+                assert response.status_code == 200 or re.fullmatch(
+                    r"cannot [A-Za-z ]+: (ClickHouse|PostgreSQL) is away", response.json()["error"]["message"]
+                )
     await timescale.close()
 
 

@@ -216,8 +216,17 @@ async def test_deleting_an_organization_takes_its_keys(
 
 async def test_without_migrations_it_says_what_to_run(store_dsn: str) -> None:
     async with await ControlPlane.open(store_dsn, SEALER) as control_plane:
-        with pytest.raises(Unavailable, match="aegis migrate"):
+        with pytest.raises(Unavailable, match="aegis migrate") as caught:
             await control_plane.ping()
+    assert ("relation" in caught.value.reason, "relation" in str(caught.value)) == (False, True)
+
+
+async def test_a_text_that_postgresql_cannot_keep_is_refused_in_our_words(
+    control_plane: ControlPlane, acme: Organization
+) -> None:
+    with pytest.raises(Refused) as caught:
+        await control_plane.api_keys.create(acme.scope, name="a\0b")
+    assert caught.value.reason == "cannot create the key: a text has the character U+0000"
 
 
 async def test_more_calls_than_connections_wait_for_their_turn(store_dsn: str) -> None:

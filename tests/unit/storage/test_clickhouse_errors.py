@@ -8,6 +8,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from storage.clickhouse import ClickHouseAddress
 from storage.clickhouse_errors import translate
 from topics.errors import Refused, TooExpensive, Unavailable
+from web.error_replies import error_reply
 
 
 def _error(code: int | None, text: str = "went wrong") -> DatabaseError:
@@ -80,6 +81,14 @@ def test_the_memory_of_a_query_and_of_the_server_are_told_apart() -> None:
     assert isinstance(translate(own, "search", limits, writing=False), TooExpensive)
     assert isinstance(translate(servers, "search", limits, writing=False), Unavailable)
     assert isinstance(translate(own, "store", limits, writing=True), Unavailable)
+
+
+@pytest.mark.parametrize("code", [None, 60, 210, 12345])
+def test_the_servers_words_are_for_logs_and_not_for_answers(code: int | None) -> None:
+    away = translate(_error(code, "DB::Exception: secret.table"), "search logs", {}, writing=False)
+    assert isinstance(away, Unavailable)
+    assert ("secret" in away.reason, "secret" in error_reply(away).body.decode()) == (False, False)
+    assert "secret.table" in str(away)
 
 
 def test_the_reason_is_one_bounded_line() -> None:
