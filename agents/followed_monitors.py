@@ -34,6 +34,12 @@ AGAIN_S: Final = 0.5
 REST: Final = 4.0
 """So many times as long as a reading took nothing is read again."""
 
+CATCH_UP_S: Final = 0.25
+"""Most time that a batch waits for a change that was announced and is being read."""
+
+BEHIND_S: Final = 5.0
+"""So long after that was not enough nothing of the organization waits: its changes come faster than they can be read."""
+
 LoadAll = Callable[[], Awaitable[list[StoredMonitor]]]
 LoadOf = Callable[[OrgScope], Awaitable[list[StoredMonitor]]]
 
@@ -56,6 +62,9 @@ class FollowedMonitors:
         self._changed = asyncio.Event()
         self._changed_organizations: set[str] = set()
         self._all_changed = False
+        self._unread: set[str] = set()
+        self._read = asyncio.Event()
+        self._hasty_until_s: dict[str, float] = {}
         self._reading = asyncio.Lock()
         self.generation = 0
 
@@ -74,6 +83,19 @@ class FollowedMonitors:
         if not self._known:
             await self.reread()
 
+    async def catch_up(self, org_id: str) -> None:
+        """Wait until what was announced of an organization's monitors is read: who creates one may send data to it at once."""
+        if org_id not in self._unread or time.monotonic() < self._hasty_until_s.get(org_id, 0.0):
+            return
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                while org_id in self._unread:
+                    await self._read.wait()
+        except TimeoutError:
+            now = time.monotonic()
+            self._hasty_until_s = {key: until for key, until in self._hasty_until_s.items() if until > now}
+            self._hasty_until_s[org_id] = now + BEHIND_S
+
     def of(self, org_id: str) -> MonitorSet:
         """The monitors of one organization."""
         return self._sets.get(org_id, _NONE)
@@ -84,6 +106,7 @@ class FollowedMonitors:
             return
         if change.table == "monitors" and change.organization_id:
             self._changed_organizations.add(change.organization_id)
+            self._unread.add(change.organization_id)
         else:
             self._all_changed = True
         self._changed.set()
@@ -120,6 +143,7 @@ class FollowedMonitors:
                 if not away:
                     log.warning("cannot reread monitors, the last known ones are watched on: %s", exc)
                 away = self._all_changed = True
+                self._note_read(set())
             else:
                 away = False
             # An import of ten thousand monitors announces each; reading all of them again for each would leave no time to watch.
@@ -137,6 +161,7 @@ class FollowedMonitors:
             for org_id, monitors in by_org.items():
                 self._take(org_id, monitors)
             self._known = True
+            self._note_read(self._changed_organizations)
 
     async def _reread_one(self, org_id: str) -> None:
         async with self._reading:
@@ -144,6 +169,13 @@ class FollowedMonitors:
             self._read_at_s = time.monotonic()
             stored = await self._load_of(OrgScope(org_id))
             self._take(org_id, [each for each in stored if each.enabled])
+            self._note_read(self._unread - {org_id} | self._changed_organizations)
+
+    def _note_read(self, unread: Iterable[str]) -> None:
+        """What is unread now; what was announced while it was read is to be read again."""
+        self._unread = set(unread)
+        self._read.set()
+        self._read = asyncio.Event()
 
     def _take(self, org_id: str, stored: Iterable[StoredMonitor]) -> None:
         """Take over what an organization watches now."""
@@ -168,7 +200,8 @@ class FollowedMonitors:
         for monitor_id in before:
             del self._by_id[monitor_id]
         self._by_id.update({monitor.id: monitor for monitor in monitors})
-        self._sets[org_id] = MonitorSet(monitors)
+        # Who changes a monitor again and again gets no more time by it.
+        self._sets[org_id] = MonitorSet(monitors, self._sets[org_id].allowance if org_id in self._sets else None)
         if not monitors:
             del self._sets[org_id]
         self.generation += 1

@@ -71,6 +71,7 @@ class WatchPanes:
         await self._monitors.require()
         message = decode(event.message.value)
         if isinstance(message, Parts) and any(not self._knows(part) for part in message.parts):
+            await self._monitors.catch_up(message.org_id)
             await self._monitors.reread_for(message.org_id)
         # From here on nothing waits, so that rows and memory change together or not at all.
         if event.message.generation_id != event.app.consumer_generation_id:

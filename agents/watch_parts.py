@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,10 +42,12 @@ class WatchParts:
     def __init__(self, monitors: FollowedMonitors, partition_of: Callable[[bytes], int]) -> None:
         self._monitors = monitors
         self._partition_of = partition_of
+        self._warned: dict[tuple[str, str], float] = {}
 
     async def watches(self, org_id: str, topic: str) -> bool:
         """Whether any monitor of the organization reads the topic. Raises `Unavailable` while that is not known at all."""
         await self._monitors.require()
+        await self._monitors.catch_up(org_id)
         return self._monitors.of(org_id).watches(topic)
 
     def messages(self, org_id: str, topic: str, batch: Any, received_at_ms: int) -> Iterator[tuple[int, bytes]]:
@@ -56,16 +59,23 @@ class WatchParts:
             log.exception("cannot watch a batch of organization %s on %s", org_id, topic)
             FAILED.inc()
             return
-        if found is None or not found.of_monitors:
+        if found is None:
             return
         if found.cut:
-            log.warning(
-                "organization %s has more monitors and groups on %s than are watched of one batch", org_id, topic
-            )
+            self._warn(org_id, topic)
             CUT.inc()
+        if not found.of_monitors:
+            return
         by_partition: dict[int, list[Part]] = {}
         for monitor_id, parts in found.of_monitors.items():
             by_partition.setdefault(self._partition_of(key_of(monitor_id)), []).extend(parts)
         for partition, parts in by_partition.items():
             for i in range(0, len(parts), PARTS_MAX):
                 yield partition, encode(Parts(org_id, received_at_ms, parts[i : i + PARTS_MAX]))
+
+    def _warn(self, org_id: str, topic: str) -> None:
+        """Say that a batch was cut, once a minute and organization: it may be so of every batch."""
+        minute = time.monotonic() // 60
+        if self._warned.get((org_id, topic)) != minute:
+            self._warned = {key: at for key, at in self._warned.items() if at == minute} | {(org_id, topic): minute}
+            log.warning("organization %s has more for its monitors on %s than is watched of one batch", org_id, topic)

@@ -7,7 +7,7 @@ once a record. docs/logql.md says what it means.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -99,11 +99,14 @@ class LogLine:
             for key, value in logfmt.pairs_of(self.message):
                 first.setdefault(key, value)
             return {label: first.get(key, "") for label, key in parser.fields}
-        match = compiled(within(parser.pattern)).search(self.message)
+        match = compiled(within(parser.pattern)).search(self.message[:PATTERN_TEXT_MAX])
         return {} if match is None else {label: match[group] or "" for label, group in parser.groups}
 
 
 Predicate = Callable[[LogLine], bool]
+PATTERN_TEXT_MAX: Final = 16_384
+"""Bytes (characters where groups are taken) of a text that regular expressions look at. RE2 takes up to 10 ns for each byte and
+each instruction of a program, so the largest pattern would need half a minute for the largest message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,23 @@ def compile_query(query: LogQuery) -> CompiledQuery:
     tests.sort(key=lambda test: test[0])
     parsers = tuple(stage for stage in query.stages if isinstance(stage, Parser))
     return CompiledQuery(query, _all_of([test for _, test in tests]), parsers)
+
+
+def patterns_of(query: LogQuery) -> list[str]:
+    """Every regular expression of a query, as RE2 gets it."""
+    found = [whole(each.value) for each in _text_tests(query) if each.op in ("=~", "!~")]
+    found += [within(value) for each in line_filters(query) if each.op in ("|~", "!~") for value in each.values]
+    return found + [within(stage.pattern) for stage in query.stages if isinstance(stage, RegexpParser)]
+
+
+def _text_tests(query: LogQuery) -> Iterator[TextTest]:
+    waiting: list[LabelTest] = [placed.test for placed in placed_tests(query)]
+    while waiting:
+        test = waiting.pop()
+        if isinstance(test, AllOf | AnyOf):
+            waiting += test.tests
+        elif isinstance(test, TextTest):
+            yield test
 
 
 def label_reader(name: str, parsers: tuple[Parser, ...]) -> Callable[[LogLine], str]:
@@ -246,8 +266,13 @@ def _text_test(read: Callable[[LogLine], str], test: TextTest) -> Predicate:
     # Of bytes, as RE2's offsets in a text would be counted in characters first, which takes three times as long.
     search = compiled(whole(value)).search
     if test.op == "=~":
-        return lambda line: search(read(line).encode()) is not None
-    return lambda line: search(read(line).encode()) is None
+        return lambda line: search(_looked_at(read(line))) is not None
+    return lambda line: search(_looked_at(read(line))) is None
+
+
+def _looked_at(text: str) -> bytes:
+    """What of a text patterns are matched against. A character that is cut in two is none to RE2, and matches nothing."""
+    return text[:PATTERN_TEXT_MAX].encode()[:PATTERN_TEXT_MAX]
 
 
 def _line_test(test: LineFilter) -> Predicate:
@@ -258,10 +283,10 @@ def _line_test(test: LineFilter) -> Predicate:
     searches = tuple(compiled(within(value)).search for value in values)
 
     def predicate(line: LogLine) -> bool:
-        message = line.message.encode()
+        message = _looked_at(line.message)
         return any(search(message) is not None for search in searches) is wanted
 
     return predicate
 
 
-__all__ = ["CompiledQuery", "LogLine", "RegexpParser", "compile_query", "label_reader"]
+__all__ = ["CompiledQuery", "LogLine", "RegexpParser", "compile_query", "label_reader", "patterns_of"]

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from logql.evaluate import patterns_of
 from logql.parsing import parse_log_query
+from logql.patterns import program_size
 from topics.invalid_fields import invalid_field
 from topics.metric_records import LABEL_VALUE_MAX, NAME_MAX
 
@@ -27,6 +29,8 @@ LABELS_MAX: Final = 32
 CHANNELS_MAX: Final = 20
 TAGS_MAX: Final = 20
 QUERY_LENGTH_MAX: Final = 4_000
+PROGRAMS_MAX: Final = 5_000
+"""Instructions of all regular expressions of a query: with `logql.evaluate.PATTERN_TEXT_MAX` a second for a record at most."""
 NEW_GROUP_DELAY_S: Final = 60
 
 QUANTILES: Final[dict[str, float]] = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -278,7 +282,10 @@ def parse_monitor(given: Any) -> AnyMonitor:
         first = exc.errors(include_url=False, include_context=False)[0]
         raise invalid_field(_path(first["loc"]), first["msg"]) from None
     if isinstance(definition, LogMonitor):
-        parse_log_query(definition.query)
+        size = sum(map(program_size, patterns_of(parse_log_query(definition.query))))
+        if size > PROGRAMS_MAX:
+            reason = f"its regular expressions are too large to watch all logs with: {size} instructions, at most {PROGRAMS_MAX}"
+            raise invalid_field("query", reason)
     allowed = GROUP_LABELS[definition.kind]
     for i, label in enumerate(definition.group_by):
         if allowed is not None and label not in allowed:

@@ -1,22 +1,25 @@
 """The logs of one batch -> parts of the windows of an organization's log monitors.
 
-The equalities of a selector are compared on columns, once a batch; the rest of a query is asked of the records that pass them.
+The equalities of a selector are compared on columns, once a batch; the rest of a query is asked of the records that pass them, as
+far as the organization's `Allowance` reaches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from logql.evaluate import CompiledQuery, LogLine, compile_query
+from logql.evaluate import CompiledQuery, LogLine, compile_query, patterns_of
 from logql.names import STREAM_LABELS, label_of
 from logql.parsing import parse_log_query
+from logql.patterns import program_size
 from logql.query import LogQuery
+from monitors.allowance import Allowance, OutOfTime
 from monitors.definitions import LogMonitor
 from monitors.pane_building import PartsOfBatch, build_panes
 from monitors.record_columns import Places, RecordColumns
@@ -36,6 +39,8 @@ class _Asked:
     equalities: list[tuple[str, str]]
     exact: bool
     """Whether the equalities are all that the query asks."""
+    size: int
+    """Instructions of its patterns."""
 
     @property
     def service(self) -> str | None:
@@ -45,7 +50,9 @@ class _Asked:
 class LogMatcher:
     """The log monitors of one organization, by the service that they ask for."""
 
-    def __init__(self, monitors: Iterable[WatchedMonitor]) -> None:
+    def __init__(self, monitors: Iterable[WatchedMonitor], allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._took_s: dict[str, float] = {}
         self._by_service: dict[str | None, list[_Asked]] = {}
         for monitor in monitors:
             definition = monitor.definition
@@ -53,45 +60,85 @@ class LogMatcher:
             query = parse_log_query(definition.query)
             equalities = _equalities(query)
             exact = len(equalities) == len(query.selector) and not query.stages
-            asked = _Asked(monitor, compile_query(query), equalities, exact)
+            size = sum(map(program_size, patterns_of(query)))
+            asked = _Asked(monitor, compile_query(query), equalities, exact, size)
             self._by_service.setdefault(asked.service, []).append(asked)
 
     def add_parts(self, batch: pa.RecordBatch, received_at_ms: int, parts: PartsOfBatch) -> None:
-        """Add what the batch holds."""
-        columns = RecordColumns(batch, received_at_ms)
-        lines = _Lines(columns)
-        for service in (None, *columns.codes("service")[1]):
-            for asked in self._by_service.get(service, ()):
-                _add(asked, columns, lines, parts)
+        """Add what the batch holds. What there is no time for is left out, and `parts` says that it is cut."""
+        work = _Work(RecordColumns(batch, received_at_ms), self._allowance, parts)
+        services = (None, *work.columns.codes("service")[1])
+        concerned = [asked for service in services for asked in self._by_service.get(service, ())]
+        # What took long comes last, so that one expensive monitor takes no time from the others.
+        concerned.sort(key=lambda asked: self._took_s.get(asked.monitor.id, asked.size * 1e-9))
+        self._allowance.begin()
+        try:
+            for asked in concerned:
+                self._add(asked, work)
+        except OutOfTime:
+            parts.cut = True
+        finally:
+            self._allowance.end()
+
+    def _add(self, asked: _Asked, work: _Work) -> None:
+        places = work.columns.places_where(asked.equalities)
+        if asked.exact:
+            work.add(asked, places)
+            return
+        began_s = self._allowance.used()
+        try:
+            work.add(asked, work.matching(asked, places))
+        finally:
+            self._took_s[asked.monitor.id] = self._allowance.used() - began_s
 
 
-def _add(asked: _Asked, columns: RecordColumns, lines: _Lines, parts: PartsOfBatch) -> None:
-    places = columns.places_where(asked.equalities)
-    if not asked.exact:
-        matches = asked.query.matches
-        places = np.array([place for place in places.tolist() if matches(lines[place])], np.int64)
-    if not len(places):
-        return
-    for group, inside in _groups(asked, places, columns, lines):
-        panes = build_panes(
-            asked.monitor,
-            columns.ts_ms[inside],
-            np.ones(len(inside)),
-            sample=lambda place: "log:" + columns.text("record_id", place),
-            places=inside,
-        )
-        parts.add(asked.monitor, group, panes)
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One batch, and where its parts go."""
 
+    columns: RecordColumns
+    allowance: Allowance
+    parts: PartsOfBatch
+    lines: _Lines = field(init=False)
 
-def _groups(asked: _Asked, places: Places, columns: RecordColumns, lines: _Lines) -> Iterable[tuple[str, Places]]:
-    labels = asked.monitor.definition.group_by
-    if all(label in _ALWAYS_THERE for label in labels):
-        return columns.groups([(label, label) for label in labels], places)
-    groups: dict[str, list[int]] = {}
-    for place in places.tolist():
-        group = group_text({label: asked.query.label(lines[place], label_of(label)) for label in labels})
-        groups.setdefault(group, []).append(place)
-    return [(group, np.array(inside, np.int64)) for group, inside in groups.items()]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", _Lines(self.columns))
+
+    def matching(self, asked: _Asked, places: Places) -> Places:
+        """Which of some records the query asks for. Raises `OutOfTime`."""
+        found = []
+        for place in places.tolist():
+            line = self.lines[place]
+            self.allowance.spend(len(line.message) + len(line.attributes))
+            if asked.query.matches(line):
+                found.append(place)
+        return np.array(found, np.int64)
+
+    def add(self, asked: _Asked, places: Places) -> None:
+        """Add records to the windows of their groups."""
+        if not len(places):
+            return
+        for group, inside in self._groups(asked, places):
+            panes = build_panes(
+                asked.monitor,
+                self.columns.ts_ms[inside],
+                np.ones(len(inside)),
+                sample=lambda place: "log:" + self.columns.text("record_id", place),
+                places=inside,
+            )
+            self.parts.add(asked.monitor, group, panes)
+
+    def _groups(self, asked: _Asked, places: Places) -> Iterable[tuple[str, Places]]:
+        labels = asked.monitor.definition.group_by
+        if all(label in _ALWAYS_THERE for label in labels):
+            return self.columns.groups([(label, label) for label in labels], places)
+        groups: dict[str, list[int]] = {}
+        for place in places.tolist():
+            line = self.lines[place]
+            self.allowance.spend(len(line.message) + len(line.attributes))
+            group = group_text({label: asked.query.label(line, label_of(label)) for label in labels})
+            groups.setdefault(group, []).append(place)
+        return [(group, np.array(inside, np.int64)) for group, inside in groups.items()]
 
 
 def _equalities(query: LogQuery) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from monitors.allowance import Allowance
 from monitors.log_parts import LogMatcher
 from monitors.metric_parts import MetricMatcher
 from monitors.pane_building import PartsOfBatch, TooManyParts
@@ -22,9 +23,10 @@ class Matcher(Protocol):
 
 
 class MonitorSet:
-    """Matchers by topic, only where there are monitors."""
+    """Matchers by topic, only where there are monitors. `allowance` is how long those of logs may compute."""
 
-    def __init__(self, monitors: Iterable[WatchedMonitor]) -> None:
+    def __init__(self, monitors: Iterable[WatchedMonitor], allowance: Allowance | None = None) -> None:
+        self.allowance = allowance or Allowance()
         self.monitors = tuple(monitors)
         self._matchers: dict[str, Matcher] = {}
         by_kind: dict[str, list[WatchedMonitor]] = {}
@@ -33,7 +35,7 @@ class MonitorSet:
         if of_metrics := by_kind.get("metric"):
             self._matchers[METRICS] = MetricMatcher(of_metrics)
         if of_logs := by_kind.get("log"):
-            self._matchers[LOGS] = LogMatcher(of_logs)
+            self._matchers[LOGS] = LogMatcher(of_logs, self.allowance)
         if of_spans := by_kind.get("trace"):
             self._matchers[TRACES] = SpanMatcher(of_spans)
         if of_events := by_kind.get("rum"):

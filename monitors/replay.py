@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from monitors.allowance import Allowance
 from monitors.decide import Transition
 from monitors.groups import Group, new_group
 from monitors.monitor_set import MonitorSet
@@ -17,6 +18,9 @@ from topics.transitions import UNGROUPED
 
 VALUES_MAX: Final = 500
 """Readings kept of one group."""
+
+COMPUTING_S: Final = 10.0
+"""CPU seconds for matching records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,16 @@ class Replay:
         begin_ms: int,
         shown_from_ms: int,
         transitions_max: int,
+        computing_s: float = COMPUTING_S,
     ) -> None:
         self._monitor = monitor
         self._topic = topic
-        self._set = MonitorSet([monitor])
+        self._set = MonitorSet([monitor], Allowance(share=0.0, burst_s=computing_s))
         self._shown_from_ms = shown_from_ms
         self._transitions_max = transitions_max
         self._next_due_ms = 0
+        self.cut = False
+        """Whether a batch was not looked at whole; what it holds is left out."""
         self.groups: dict[str, Group] = {}
         self.groups_left_out = 0
         self.transitions: list[ReplayedTransition] = []
@@ -67,6 +74,9 @@ class Replay:
         self.advance(at_ms)
         parts = self._set.parts_of(self._topic, batch, at_ms)
         assert parts is not None
+        if parts.cut:
+            self.cut = True
+            return
         for part in parts.of_monitors.get(self._monitor.id, ()):
             group = self.groups.get(part.group)
             if group is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -20,6 +20,8 @@ from storage.control_plane_pool import (
 )
 from storage.named_queries import load_queries
 from storage.scope import OrgScope
+
+OPEN_COUNTED_MAX: Final = 10_000
 
 _SQL = load_queries("alerts.sql")
 
@@ -111,6 +113,19 @@ class Alerts:
         after, id_ = (None, None) if behind is None else (behind.after, uuid_or_none(behind.id))
         values = (org_uuid(scope), monitor, state, open_only, after, id_, limit)
         return [_alert(row) for row in await self._pool.fetch("list alerts", _SQL["list"], *values)]
+
+    async def newest_of_groups(
+        self, scope: OrgScope, monitor_id: str, *, behind_group: str | None = None, limit: int = 100
+    ) -> list[Alert]:
+        """The newest alert of each group of a monitor that ever had one, by group; the next page is behind the last group."""
+        values = (org_uuid(scope), uuid_or_none(monitor_id), behind_group, limit)
+        return [_alert(row) for row in await self._pool.fetch("read states", _SQL["newest_of_groups"], *values)]
+
+    async def count_open(self, scope: OrgScope, monitor_id: str) -> dict[str, int]:
+        """How many groups of a monitor are in each state but OK, counted as far as `OPEN_COUNTED_MAX`."""
+        values = (org_uuid(scope), uuid_or_none(monitor_id), OPEN_COUNTED_MAX)
+        rows = await self._pool.fetch("count states", _SQL["count_open"], *values)
+        return {row["state"]: row["groups"] for row in rows}
 
     async def get(self, scope: OrgScope, alert_id: str) -> Alert:
         """One alert. `Refused` "not_found" when the organization has no such one."""

@@ -13,6 +13,7 @@ from query.alerting.alerts import alerts_router
 from query.alerting.channels import channels_router
 from query.alerting.downtimes import downtimes_router
 from query.alerting.monitor_files import monitor_files_router
+from query.alerting.monitor_states import monitor_states_router
 from query.alerting.monitors import monitors_router
 from query.alerting.trying import Trying
 from query.tokens import Tokens
@@ -39,6 +40,7 @@ def alerting_router(alerting: Alerting, tokens: Tokens) -> APIRouter:
     # Before the others, whose {monitor_id} would take its paths.
     router.include_router(monitor_files_router(alerting.control_plane, tokens))
     router.include_router(monitors_router(alerting.control_plane, trying, tokens))
+    router.include_router(monitor_states_router(alerting.control_plane, tokens))
     router.include_router(channels_router(alerting.control_plane, alerting.senders, trying, tokens))
     router.include_router(downtimes_router(alerting.control_plane, tokens))
     router.include_router(alerts_router(alerting.control_plane, alerting.tell_engine, tokens))

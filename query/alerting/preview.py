@@ -118,11 +118,13 @@ def _definition(given: dict[str, Any]) -> Any:
 def _replayed(monitor: WatchedMonitor, topic: str, past: PastRecords, start_ms: int, end_ms: int) -> dict[str, Any]:
     begin_ms = start_ms - monitor.slots * monitor.pane_ms
     replay = Replay(monitor, topic, begin_ms=begin_ms, shown_from_ms=start_ms, transitions_max=TRANSITIONS_MAX)
+    until_ms = end_ms if past.complete else past.end_ms or start_ms
     for at_ms, batch in past.steps(STEPS_MAX):
         replay.add(batch, at_ms)
-        if replay.full:
+        if replay.cut:
+            until_ms = at_ms
+        if replay.full or replay.cut:
             break
-    until_ms = end_ms if past.complete else past.end_ms or start_ms
     replay.advance(until_ms)
     told = list(replay.in_order())[:TRANSITIONS_MAX]
     if replay.full:
@@ -158,7 +160,7 @@ def _replayed(monitor: WatchedMonitor, topic: str, past: PastRecords, start_ms: 
         "groups_left_out": replay.groups_left_out,
         "records_read": past.count,
         "until": _shown(until_ms),
-        "complete": past.complete and not replay.full,
+        "complete": past.complete and not replay.full and not replay.cut,
     }
 
 

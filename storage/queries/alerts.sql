@@ -46,6 +46,54 @@ FROM alerts a
 JOIN monitors m ON m.organization_id = a.organization_id AND m.id = a.monitor_id
 WHERE a.organization_id = $1 AND a.id = $2;
 
+-- name: newest_of_groups
+-- The newest alert of each group of a monitor, by group, behind the group $3. Groups are found one after the other, a look into
+-- alerts_sequence_key each, since a group may have any number of alerts and the newest is one of them.
+WITH RECURSIVE groups (group_key) AS (
+    (
+        SELECT group_key
+        FROM alerts
+        WHERE organization_id = $1 AND monitor_id = $2 AND ($3::text IS NULL OR group_key > $3)
+        ORDER BY group_key
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT a.group_key
+        FROM alerts a
+        WHERE a.organization_id = $1 AND a.monitor_id = $2 AND a.group_key > groups.group_key
+        ORDER BY a.group_key
+        LIMIT 1
+    )
+    FROM groups
+    WHERE groups.group_key IS NOT NULL
+), page AS (
+    SELECT group_key FROM groups WHERE group_key IS NOT NULL LIMIT $4
+)
+SELECT newest.*
+FROM page
+CROSS JOIN LATERAL (
+    SELECT a.id, a.organization_id, a.monitor_id, m.name AS monitor_name, a.group_key, a.sequence, a.state, a.previous_state,
+        a.value, a.threshold, a.started_at, a.ended_at, a.acknowledged_at, a.acknowledged_by, a.resolved_by, a.evidence
+    FROM alerts a
+    JOIN monitors m ON m.organization_id = a.organization_id AND m.id = a.monitor_id
+    WHERE a.organization_id = $1 AND a.monitor_id = $2 AND a.group_key = page.group_key
+    ORDER BY a.sequence DESC
+    LIMIT 1
+) newest
+ORDER BY newest.group_key;
+
+-- name: count_open
+-- How many groups of a monitor are in each state but OK, of as many as $3.
+SELECT state, count(*) AS groups
+FROM (
+    SELECT state
+    FROM alerts
+    WHERE organization_id = $1 AND monitor_id = $2 AND ended_at IS NULL AND state <> 'OK'
+    LIMIT $3
+) open
+GROUP BY state;
+
 -- name: acknowledge
 -- The first one stays.
 UPDATE alerts

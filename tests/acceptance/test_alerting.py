@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
-from webhook_receiver import Received, WebhookReceiver
+from webhook_receiver import Received, ThreadedReceiver
 
 SECRET = "a secret of a channel"
-
-
-class Receiver:
-    """A receiver in a thread of its own, as these tests are no coroutines."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.inner = self._run(self._make())
-
-    async def _make(self) -> WebhookReceiver:
-        receiver = WebhookReceiver()
-        await receiver.start()
-        return receiver
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
-
-    def wait_for(self, count: int, timeout_s: float = 30) -> list[Received]:
-        found: list[Received] = self._run(self.inner.wait_for(count, timeout_s=timeout_s))
-        return found
-
-    def close(self) -> None:
-        self._run(self.inner.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
-
-
-def ask(organization: Any, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-    headers = {"authorization": f"Bearer {organization.token}"}
-    answer = organization.instance.http.request(method, path, json=body, headers=headers)
-    assert answer.status_code == status, answer.text
-    return answer.json() if answer.content else None
 
 
 def send_errors(organization: Any, value: float, host: str = "a") -> None:
@@ -66,15 +20,15 @@ def send_errors(organization: Any, value: float, host: str = "a") -> None:
 
 
 def test_a_worker_that_dies_in_an_incident_loses_and_doubles_nothing(
-    instance: Any, organization: Any, receiver: Receiver
+    instance: Any, organization: Any, threaded_receiver: ThreadedReceiver
 ) -> None:
-    organization.token = json.loads(instance.aegis("token", organization.org_id, "--role", "member", "--json"))["token"]
-    config = {"url": receiver.inner.url, "secret": SECRET}
-    ask(organization, "POST", "/channels", {"name": "hook", "kind": "webhook", "config": config}, 201)
+    organization = organization.as_member()
+    config = {"url": threaded_receiver.url, "secret": SECRET}
+    organization.asked("POST", "/channels", {"name": "hook", "kind": "webhook", "config": config}, 201)
     definition = monitor_of("hook", window_s=3600, message="")
-    ask(organization, "POST", "/monitors", definition, 201)
+    organization.asked("POST", "/monitors", definition, 201)
     hosts = {f"host=h{i}" for i in range(60)}
-    until_watched(organization, receiver)
+    until_watched(organization, threaded_receiver)
     for i in range(60):
         send_errors(organization, 7, f"h{i}")
         if i in (20, 40):
@@ -83,7 +37,7 @@ def test_a_worker_that_dies_in_an_incident_loses_and_doubles_nothing(
     told: dict[str, set[str]] = {}
     while not hosts <= told.keys() and time.monotonic() < deadline:
         told = {}
-        for each in list(receiver.inner.received):
+        for each in list(threaded_receiver.received):
             for one in each.json.get("notifications", [each.json]):
                 if one["state"] == "ALERT":
                     told.setdefault(one["group"], set()).add(one["dedup_key"])
@@ -91,7 +45,7 @@ def test_a_worker_that_dies_in_an_incident_loses_and_doubles_nothing(
     assert told.keys() >= hosts
     # One transition a group, so one key, however often it was sent.
     assert {group: len(keys) for group, keys in told.items() if group in hosts} == dict.fromkeys(hosts, 1)
-    alerts = ask(organization, "GET", "/alerts?limit=1000")["alerts"]
+    alerts = organization.asked("GET", "/alerts?limit=1000")["alerts"]
     assert sorted(each["group"] for each in alerts if each["group"] in hosts) == sorted(hosts)
 
 
@@ -110,36 +64,36 @@ def monitor_of(channel: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def until_watched(organization: Any, receiver: Receiver) -> tuple[Received, float]:
+def until_watched(organization: Any, threaded_receiver: ThreadedReceiver) -> tuple[Received, float]:
     """Breach until it is told: the engine follows monitors as they are announced, and what is sent before is not watched.
     Returns what was told, and when the breach was sent."""
-    told = len(receiver.inner.received)
+    told = len(threaded_receiver.received)
     for _ in range(30):
         began = time.monotonic()
         send_errors(organization, 7)
         try:
-            return receiver.wait_for(told + 1, timeout_s=1.0)[told], began
+            return threaded_receiver.wait_for(told + 1, timeout_s=1.0)[told], began
         except TimeoutError:
             continue
     raise AssertionError("nothing was told")
 
 
 def test_a_breach_is_told_acknowledged_and_resolved(
-    instance: Any, organization: Any, receiver: Receiver, tmp_path: Path
+    instance: Any, organization: Any, threaded_receiver: ThreadedReceiver, tmp_path: Path
 ) -> None:
     organization.token = json.loads(instance.aegis("token", organization.org_id, "--role", "member", "--json"))["token"]
     cli = ("--org", organization.org_id)
-    config = {"url": receiver.inner.url, "secret": SECRET}
-    ask(organization, "POST", "/channels", {"name": "hook", "kind": "webhook", "config": config}, 201)
+    config = {"url": threaded_receiver.url, "secret": SECRET}
+    organization.asked("POST", "/channels", {"name": "hook", "kind": "webhook", "config": config}, 201)
     assert json.loads(instance.aegis("channels", "test", "hook", *cli, "--json"))["ok"]
-    receiver.wait_for(1)
+    threaded_receiver.wait_for(1)
     file = tmp_path / "monitors.yaml"
     definition = monitor_of("hook", message="{{group.host}} is at {{value}}")
     file.write_text(yaml.safe_dump({"monitors": [definition]}))
     done = json.loads(instance.aegis("monitors", "import", str(file), *cli, "--json"))
     assert done["created"] == ["errors"]
     (monitor,) = json.loads(instance.aegis("monitors", "list", *cli, "--json"))["monitors"]
-    breach, began = until_watched(organization, receiver)
+    breach, began = until_watched(organization, threaded_receiver)
     print(f"breach to webhook: {(breach.at_s - began) * 1000:.0f} ms")
     assert breach.is_signed_with(SECRET)
     told = breach.json
@@ -148,29 +102,29 @@ def test_a_breach_is_told_acknowledged_and_resolved(
     )  # fmt: skip
     assert (told["group"], told["value"], told["threshold"], told["message"]) == ("host=a", 7.0, 5.0, "a is at 7")
     alert = told["url"].rpartition("/")[2]
-    found = ask(organization, "GET", f"/alerts/{alert}")
+    found = organization.asked("GET", f"/alerts/{alert}")
     assert (found["state"], found["ended_at"], found["evidence"] != {}) == ("ALERT", None, True)
     deadline = time.monotonic() + 10
     while found["notifications"][0]["state"] != "sent" and time.monotonic() < deadline:
-        found = ask(organization, "GET", f"/alerts/{alert}")
+        found = organization.asked("GET", f"/alerts/{alert}")
     assert [(each["channel_name"], each["state"]) for each in found["notifications"]] == [("hook", "sent")]
     assert "errors" in instance.aegis("alerts", "list", *cli)
     assert "hook" in instance.aegis("alerts", "show", alert, *cli)
     assert json.loads(instance.aegis("alerts", "acknowledge", alert, *cli, "--json"))["acknowledged_at"]
     assert json.loads(instance.aegis("alerts", "resolve", alert, *cli, "--json"))["ended_at"]
-    recovery = receiver.wait_for(3)[2].json
+    recovery = threaded_receiver.wait_for(3)[2].json
     assert (recovery["state"], recovery["previous_state"], recovery["group"]) == ("OK", "ALERT", "host=a")
     instance.aegis("monitors", "mute", "errors", *cli)
     send_errors(organization, 9)
     deadline = time.monotonic() + 20
     reasons: list[str] = []
     while reasons != ["muted"] and time.monotonic() < deadline:
-        newest = ask(organization, "GET", f"/alerts?monitor_id={monitor['id']}&limit=1")["alerts"][0]
-        told_of = ask(organization, "GET", f"/alerts/{newest['id']}/notifications")["notifications"]
+        newest = organization.asked("GET", f"/alerts?monitor_id={monitor['id']}&limit=1")["alerts"][0]
+        told_of = organization.asked("GET", f"/alerts/{newest['id']}/notifications")["notifications"]
         reasons = [each["reason"] for each in told_of]
         time.sleep(0.1)
     assert reasons == ["muted"]
-    assert len(receiver.inner.received) == 3
+    assert len(threaded_receiver.received) == 3
     exported = yaml.safe_load(instance.aegis("monitors", "export", *cli))
     assert [each["name"] for each in exported["monitors"]] == ["errors"]
     instance.aegis("monitors", "delete", "errors", *cli)

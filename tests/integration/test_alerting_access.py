@@ -19,6 +19,7 @@ ONE = {
 }
 OF_ONE = [
     ("GET", "/monitors/{monitors}", None, "monitors:read"),
+    ("GET", "/monitors/{monitors}/state", None, "monitors:read"),
     ("PUT", "/monitors/{monitors}", ONE["monitors"], "monitors:write"),
     ("PATCH", "/monitors/{monitors}", {"critical": 6.0}, "monitors:write"),
     ("POST", "/monitors/{monitors}/test", None, "monitors:write"),

@@ -202,6 +202,42 @@ async def test_alerts_are_listed_by_what_is_asked_and_in_pages(alerting_api: Ale
         assert await refusal(alerting_api.ask("GET", "/alerts", params={name: value})) == (422, name)
 
 
+async def test_a_monitor_says_how_each_of_its_groups_stands(alerting_api: AlertingApi) -> None:
+    monitors = [(await alerting_api.made("/monitors", MONITOR | {"name": name}))["id"] for name in ("a", "b")]
+    for sequence, (group, state) in enumerate(
+        [("host=b", "ALERT"), ("host=a", "WARN"), ("host=b", "OK"), ("host=c", "NO_DATA"), ("host=d", "ALERT")], 1
+    ):
+        alert = await alerting_api.alert(monitors[0], sequence, state, group)
+    await alerting_api.alert(monitors[1], 6, "ALERT", "host=z")
+    path = f"/monitors/{monitors[0]}/state"
+    found = (await alerting_api.ask("GET", path)).json()
+    assert (found["monitor_id"], found["state"]) == (monitors[0], "ALERT")
+    assert found["not_ok"] == {"ALERT": 1, "NO_DATA": 1, "WARN": 1}
+    assert [(each["group"], each["state"]) for each in found["groups"]] == [
+        ("host=a", "WARN"), ("host=b", "OK"), ("host=c", "NO_DATA"), ("host=d", "ALERT")
+    ]  # fmt: skip
+    # When the test's alerts began: see AlertingApi.alert.
+    assert [each["since"] for each in found["groups"]] == [f"2026-03-01T12:00:00.00{i}Z" for i in (2, 3, 4, 5)]
+    assert found["groups"][3]["alert_id"] == alert
+    paged, cursor = [], ""
+    while cursor is not None:
+        asked = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+        page = (await alerting_api.ask("GET", path, params=asked)).json()
+        paged += page["groups"]
+        cursor = page["next_cursor"]
+    assert paged == found["groups"]
+    await alerting_api.ask("POST", f"/alerts/{alert}/resolve")
+    found = (await alerting_api.ask("GET", path)).json()
+    assert (found["state"], found["not_ok"]["ALERT"], found["groups"][3]["state"]) == ("NO_DATA", 0, "OK")
+    assert await refusal(alerting_api.ask("GET", path, params={"limit": 0})) == (422, "limit")
+    plain = await alerting_api.made("/monitors", MONITOR | {"name": "c", "group_by": []})
+    found = (await alerting_api.ask("GET", f"/monitors/{plain['id']}/state")).json()
+    assert (found["state"], found["next_cursor"]) == ("OK", None)
+    assert [(each["group"], each["state"], each["since"]) for each in found["groups"]] == [
+        ("*", "OK", plain["created_at"])
+    ]
+
+
 async def test_an_alert_is_acknowledged_and_resolved_here_and_in_the_engine(alerting_api: AlertingApi) -> None:
     monitor = (await alerting_api.made("/monitors", MONITOR))["id"]
     path = f"/alerts/{await alerting_api.alert(monitor)}"

@@ -64,6 +64,8 @@ class Installation:
         self.redis, self.config, self.control_plane, self.dsn = redis, config, control_plane, dsn
         self.org_id = ""
         self.away = False
+        self.slow_s = 0.0
+        self.reading = False
         self.crashes: list[Any] = []
         self._sent = 0
 
@@ -79,6 +81,8 @@ class Installation:
     async def _load_of(self, scope: OrgScope) -> Any:
         if self.away:
             raise Unavailable("away")
+        self.reading = True
+        await asyncio.sleep(self.slow_s)
         return await self.control_plane.monitors.list_in(scope)
 
     async def monitor(self, name: str = "cpu", **definition: Any) -> str:
@@ -191,6 +195,24 @@ async def test_a_monitor_that_is_new_watches_what_comes_next(installation: Insta
         await installation.send(*cpu(95, "a"))
         await asyncio.sleep(0.3)
         assert len(await installation.alerts()) == 2
+
+
+async def test_what_is_sent_right_behind_a_new_monitor_is_watched(installation: Installation) -> None:
+    async with installation.worker("normalize", "watch") as monitors:
+        await until(lambda: monitors.known)
+        installation.slow_s = 0.15
+        await installation.monitor()
+        await until(lambda: installation.reading)
+        await installation.send(*cpu(95, "a"))
+        assert [message.value for message in await until(installation.alerts)] == [95]
+        # Where reading takes too long nobody waits for it, and what was sent is stored unwatched.
+        installation.slow_s, installation.reading = 2.0, False
+        await installation.monitor("second")
+        await until(lambda: installation.reading)
+        began = time.monotonic()
+        await installation.send(*cpu(96, "b"))
+        await until(lambda: installation.sent(2))
+        assert time.monotonic() - began < 1.5
 
 
 async def test_states_and_windows_go_with_their_partitions(installation: Installation) -> None:

@@ -28,6 +28,7 @@ from aegis.client import sign
 from aegis.instance import read_instance
 from aegis.settings import Settings, load_settings
 from aegis.wiring import opened_clickhouse
+from storage.scope import OrgScope
 
 AEGIS = (sys.executable, "-m", "aegis.cli")
 UNLIMITED = {"AEGIS_RATE_LIMIT_ORGANIZATION": "10000000", "AEGIS_RATE_LIMIT_ADDRESS": "10000000"}
@@ -76,6 +77,19 @@ class Organization:
         ) | {name.replace("_", "-"): value for name, value in (replace or {}).items()}
         signed.pop(drop, None)
         return signed
+
+    def as_member(self) -> Organization:
+        """The same with a token that may define monitors."""
+        settings = load_settings(self.instance.data_dir)
+        token = tokens(settings).issue(OrgScope(self.org_id), role="member", subject="test", lifetime_s=3600)
+        return replace(self, token=token)
+
+    def asked(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
+        """What the API answers, which must have this status."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        answer = self.instance.http.request(method, path, json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
 
     def send(self, logs: list[dict[str, Any]]) -> None:
         """Send logs that must be accepted."""
@@ -240,15 +254,20 @@ class Instance:
 
     def kill(self, name: str) -> None:
         """SIGKILL one of its processes and wait until another has taken its place and is ready."""
-        before = self.processes()[name]
-        os.kill(before["pid"], signal.SIGKILL)
+        # One that is just being started again has no pid, and nothing that runs would be killed.
+        before = self.ready_pid(name)
+        os.kill(before, signal.SIGKILL)
+        self.ready_pid(name, other_than=before)
+
+    def ready_pid(self, name: str, *, other_than: int | None = None) -> int:
+        """The process of this name as soon as it is ready."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             now = self.processes()[name]
-            if now["pid"] not in (None, before["pid"]) and now["state"] == "ready":
-                return
+            if now["pid"] not in (None, other_than) and now["state"] == "ready":
+                return int(now["pid"])
             time.sleep(0.05)
-        raise AssertionError(f"{name} did not come back: {self.errors.read_text()[-2000:]}")
+        raise AssertionError(f"{name} did not get ready: {self.errors.read_text()[-2000:]}")
 
 
 class Gateway:

@@ -1,4 +1,7 @@
-"""A real HTTP server that receives notifications (fixture `webhook_receiver`): what came, and answers as a test wants them."""
+"""A real HTTP server that receives notifications (fixture `webhook_receiver`): what came, and answers as a test wants them.
+
+`threaded_receiver` is the same in a thread of its own, for tests that are no coroutines.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import asyncio
 import hmac
 import json
 import ssl
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -113,3 +117,55 @@ async def webhook_receiver() -> AsyncIterator[WebhookReceiver]:
     await receiver.start()
     yield receiver
     await receiver.stop()
+
+
+class ThreadedReceiver:
+    """A receiver that a test which is no coroutine can wait for."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.inner = self._run(self._make())
+
+    async def _make(self) -> WebhookReceiver:
+        receiver = WebhookReceiver()
+        await receiver.start()
+        return receiver
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    @property
+    def url(self) -> str:
+        return str(self.inner.url)
+
+    @property
+    def received(self) -> list[Received]:
+        return list(self.inner.received)
+
+    def wait_for(self, count: int, timeout_s: float = 30) -> list[Received]:
+        """The first `count` requests, as soon as they are there."""
+        found: list[Received] = self._run(self.inner.wait_for(count, timeout_s=timeout_s))
+        return found
+
+    def until(self, found: Callable[[list[Received]], list[Received]], timeout_s: float = 30) -> list[Received]:
+        """What `found` chooses of all requests, as soon as that is anything."""
+        deadline = time.monotonic() + timeout_s
+        while not (chosen := found(self.received)):
+            assert time.monotonic() < deadline, f"of {len(self.received)} requests none is the one"
+            time.sleep(0.01)
+        return chosen
+
+    def close(self) -> None:
+        self._run(self.inner.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture
+def threaded_receiver() -> Iterator[ThreadedReceiver]:
+    receiver = ThreadedReceiver()
+    yield receiver
+    receiver.close()

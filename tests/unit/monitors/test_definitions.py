@@ -74,6 +74,21 @@ def test_a_refusal_names_the_field_at_fault(change: dict[str, Any], path: str) -
     assert (refused.value.code, refused.value.path) == ("invalid_field", path)
 
 
+def test_patterns_that_are_too_large_to_watch_with_are_refused() -> None:
+    """Each by itself is fine for a search."""
+    given = {"name": "l", "kind": "log", "critical": 5}
+    parse_monitor(given | {"query": '{service=~"(a|b|ab){400}"} |~ "(a|b|ab){400}c"'})
+    for query in (
+        '{service=~"(a|b|ab){400}"} |~ "(a|b|ab){400}c" !~ "(a|b|ab){400}"',
+        '{} |~ "((a)|(b)|(ab)){900}c"',
+        '{} | regexp "(?P<x>((a)|(b)|(ab)){900})"',
+        '{} | json | a="b" or (c="d" and e=~"((a)|(b)|(ab)){900}")',
+    ):
+        with pytest.raises(Refused) as refused:
+            parse_monitor(given | {"query": query})
+        assert (refused.value.code, refused.value.path) == ("invalid_field", "query")
+
+
 def test_groups_are_what_the_kind_has() -> None:
     with pytest.raises(Refused) as refused:
         parse_monitor(
