@@ -38,13 +38,19 @@ class SampleColumns:
 def in_milliseconds(samples: Samples, ids: npt.NDArray[np.int32]) -> SampleColumns:
     """Samples of the series `ids` (rising), in milliseconds: of several within one the last stays."""
     series = np.searchsorted(ids, samples.series_id)
-    ts_ms = samples.ts_us // 1000
-    values = samples.value
-    repeated = (ts_ms[1:] == ts_ms[:-1]) & (series[1:] == series[:-1])
+    return by_milliseconds(np.bincount(series, minlength=len(ids)), samples.ts_us, samples.value)
+
+
+def by_milliseconds(counts: Ints, ts_us: Ints, values: Floats) -> SampleColumns:
+    """The same of columns whose times are microseconds yet."""
+    ts_ms = ts_us // 1000
+    repeated = ts_ms[1:] == ts_ms[:-1]
     if repeated.any():
-        kept = np.append(~repeated, True)
-        series, ts_ms, values = series[kept], ts_ms[kept], values[kept]
-    return SampleColumns(np.bincount(series, minlength=len(ids)), ts_ms, values)
+        series = np.repeat(np.arange(len(counts)), counts)
+        kept = np.append(~(repeated & (series[1:] == series[:-1])), True)
+        ts_ms, values = ts_ms[kept], values[kept]
+        counts = np.bincount(series[kept], minlength=len(counts))
+    return SampleColumns(counts, ts_ms, values)
 
 
 def carry_on(columns: SampleColumns, every_ms: int, for_ms: int) -> SampleColumns:

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from topics.errors import Unavailable
 
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER = b"\xff\xff"
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # 1970 to 2000, in microseconds.
-_POSTGRES_EPOCH_US = 946_684_800_000_000
+POSTGRES_EPOCH_US = 946_684_800_000_000
 
 # The columns of the table `metrics`, in the order of COLUMNS; the odd fields are the lengths.
 COLUMNS = ("ts", "value", "block", "series_id")
@@ -70,17 +70,17 @@ def encode_copy(samples: Samples, block: int) -> bytes:
     rows["fields"] = len(COLUMNS)
     rows["l0"] = rows["l1"] = rows["l2"] = 8
     rows["l3"] = 4
-    rows["ts"] = samples.ts_us - _POSTGRES_EPOCH_US
+    rows["ts"] = samples.ts_us - POSTGRES_EPOCH_US
     # Through integers: a conversion of floats might make a signalling NaN quiet.
     rows["value"].view(">i8")[:] = samples.value.view(np.int64)
     rows["block"] = block
     rows["series_id"] = samples.series_id
-    return b"".join((_HEADER, rows.tobytes(), _TRAILER))
+    return b"".join((HEADER, rows.tobytes(), TRAILER))
 
 
 def copy_bytes(samples: int) -> int:
     """The length of an answer of so many rows."""
-    return len(_HEADER) + samples * _READ.itemsize + len(_TRAILER)
+    return len(HEADER) + samples * _READ.itemsize + len(TRAILER)
 
 
 def decode_copy(answer: bytes | bytearray) -> Samples:
@@ -88,8 +88,8 @@ def decode_copy(answer: bytes | bytearray) -> Samples:
 
     Raises `Unavailable` for an answer that is cut off.
     """
-    body = memoryview(answer)[len(_HEADER) : max(len(_HEADER), len(answer) - len(_TRAILER))]
-    if not answer.startswith(_HEADER) or not answer.endswith(_TRAILER) or len(body) % _READ.itemsize:
+    body = memoryview(answer)[len(HEADER) : max(len(HEADER), len(answer) - len(TRAILER))]
+    if not answer.startswith(HEADER) or not answer.endswith(TRAILER) or len(body) % _READ.itemsize:
         raise Unavailable("cannot read samples: the answer is not whole")
     rows = np.frombuffer(body, _READ)
     # Blocks are stored in order of series and time, so a stable sort by series finds long runs and leaves little to do.
@@ -118,6 +118,6 @@ def samples_of(rows: Sequence[asyncpg.Record]) -> Samples:
 def _columns(rows: npt.NDArray[np.void], order: npt.NDArray[np.intp]) -> Samples:
     return Samples(
         rows["series_id"][order].astype(np.int32),
-        rows["ts"][order].astype(np.int64) + _POSTGRES_EPOCH_US,
+        rows["ts"][order].astype(np.int64) + POSTGRES_EPOCH_US,
         rows["value"].view(">i8")[order].astype(np.int64).view(np.float64),
     )

@@ -216,8 +216,12 @@ WHERE s.org_id = $1
     );
 
 -- name: read_samples
--- In any order: storage/metric_samples.py sorts, and takes the later of two writes.
-SELECT series_id, ts, block, value
+-- In any order: storage/metric_samples.py sorts, and takes the later of two writes. storage/sample_reader.py first leaves out the line
+-- of the block.
+SELECT
+    series_id, ts,
+    block,
+    value
 FROM metrics
 WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
     AND date_bin('10 minutes', ts, '2000-01-01 00:00:00+00')
@@ -228,7 +232,10 @@ LIMIT $5;
 
 -- name: read_hourly_last
 -- The last sample of each hour, in the columns of read_samples.
-SELECT series_id, last_ts AS ts, 0::bigint AS block, last AS value
+SELECT
+    series_id, last_ts AS ts,
+    0::bigint AS block,
+    last AS value
 FROM metrics_1h
 WHERE series_id = ANY (ARRAY(SELECT id FROM series WHERE org_id = $1 AND id = ANY ($2::integer[])))
     AND bucket >= date_bin('1 hour', $3::timestamptz, '2000-01-01 00:00:00+00')

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from storage.metric_samples import Samples, decode_copy, encode_copy, in_order
+from storage.sample_answer import SampleAnswer
 from topics.errors import Unavailable
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -58,6 +59,66 @@ def test_what_is_read_comes_in_order_and_the_higher_block_wins() -> None:
     read = decode_copy(answer([(2, 20, 5, 1.0), (1, 10, 7, 2.0), (1, 10, 3, 3.0), (1, 5, 9, 4.0), (2, 10, 5, 5.0)]))
     assert rows_of(read) == [(1, 5, 4.0), (1, 10, 2.0), (2, 10, 5.0), (2, 20, 1.0)]
     assert rows_of(decode_copy(answer([]))) == []
+
+
+def bare(rows: list[tuple[int, int, float]]) -> bytes:
+    """What the same gives without blocks: (series, ts, value)."""
+    packed = b"".join(struct.pack(">hiiiqid", 3, 4, series, 8, ts - EPOCH_US, 8, value) for series, ts, value in rows)
+    return HEADER + packed + b"\xff\xff"
+
+
+def taken(whole: bytes, size: int = 1000) -> SampleAnswer:
+    answer = SampleAnswer()
+    for begin in range(0, len(whole), size):
+        answer.take(whole[begin : begin + size])
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("rows", "counts", "times", "values"),
+    [
+        # Two blocks, each in order of series and time; series 4 has nothing.
+        (
+            [(2, 1, 1.0), (2, 2, 2.0), (9, 1, 3.0), (2, 3, 4.0), (9, 3, 5.0)],
+            [3, 0, 2],
+            [1, 2, 3, 1, 3],
+            [1, 2, 4, 3, 5],
+        ),
+        # A sample that came late lies behind newer ones.
+        (
+            [(2, 5, 1.0), (2, 3, 2.0), (9, 7, 3.0), (9, 6, 4.0), (2, 4, 5.0)],
+            [3, 0, 2],
+            [3, 4, 5, 6, 7],
+            [2, 5, 1, 4, 3],
+        ),
+        ([(9, 3, 1.0)], [0, 0, 1], [3], [1]),
+        ([], [0, 0, 0], [], []),
+    ],
+)
+def test_without_blocks_samples_come_series_by_series_in_order(
+    rows: list[tuple[int, int, float]], counts: list[int], times: list[int], values: list[float]
+) -> None:
+    whole = bare(rows)
+    for size in (1, 7, 35, len(whole)):
+        answer = taken(whole, size)
+        found = answer.columns(np.array([2, 4, 9], np.int32))
+        assert found is not None
+        assert ([column.tolist() for column in found], answer.rows) == ([counts, times, values], len(rows))
+
+
+def test_without_blocks_two_samples_of_one_time_cannot_be_told_apart() -> None:
+    ids = np.array([1, 2], np.int32)
+    assert taken(bare([(1, 5, 1.0), (1, 5, 2.0)])).columns(ids) is None
+    assert taken(bare([(1, 5, 1.0), (1, 7, 1.0), (2, 7, 1.0), (1, 5, 2.0)])).columns(ids) is None
+    assert taken(bare([(1, 5, 1.0), (2, 5, 2.0)])).columns(ids) is not None
+
+
+@pytest.mark.parametrize("cut", [0, 10, 19, 25, 53, 54])
+def test_without_blocks_an_answer_that_is_cut_off_is_not_taken_for_a_short_one(cut: int) -> None:
+    whole = bare([(1, 10, 1.0)])
+    assert cut < len(whole)
+    with pytest.raises(Unavailable):
+        taken(whole[:cut]).columns(np.array([1], np.int32))
 
 
 @pytest.mark.parametrize("cut", [0, 10, 25, 40, 66])
