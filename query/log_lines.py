@@ -23,11 +23,6 @@ LINES: Final = "application/x-ndjson"
 LINES_MAX: Final = 100_000
 
 
-def wants_lines(accept: str) -> bool:
-    """Whether an Accept header asks for lines."""
-    return any(each.partition(";")[0].strip().lower() == LINES for each in accept.split(","))
-
-
 async def log_lines(stream: AsyncGenerator[list[LogRow], None], limit: int) -> AsyncIterator[bytes]:
     """The lines of a stream, once there are some: what fails before is an ordinary refusal.
 

@@ -9,10 +9,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
+from query.accepted_media import prefers
 from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.log_conditions import EXAMPLE, LogConditions, Order
-from query.log_lines import LINES, LINES_MAX, log_lines, wants_lines
+from query.log_lines import LINES, LINES_MAX, log_lines
 from query.shown_logs import LOG_EXAMPLE, shown_log
 from query.tokens import Principal, Tokens
 from storage.log_totals import LogTotals
@@ -69,7 +70,7 @@ def logs_router(logs: LogStore, totals: LogTotals, tokens: Tokens) -> APIRouter:
     )
     async def search_logs(search: LogSearch, request: Request, principal: Principal = may_read) -> Response:
         scope, limits = principal.scope, principal.limits
-        lines = wants_lines(request.headers.get("accept", ""))
+        lines = prefers(request.headers.get("accept"), LINES, at_par=True)
         if search.limit > LIMIT_MAX and not lines:
             raise refused_field("logs", "limit", f"more than {LIMIT_MAX} come as lines alone: Accept: {LINES}")
         selection = search.selection(order=search.order, limit=min(search.limit, LIMIT_MAX), cursor=search.cursor)

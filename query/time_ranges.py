@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from topics.errors import Refused
 from topics.timestamps import parse_timestamp
 
+# In an address a plus is a space, and a zone that nobody escaped has none: `...T12:00:00 02:00`.
+_LOST_PLUS = re.compile(r"(T\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) (\d\d:?\d\d)\Z", re.ASCII | re.IGNORECASE)
 START = "first instant, included: ISO 8601, or unix s, ms, us or ns"
 END = "last instant, excluded"
 
@@ -19,6 +23,8 @@ def read_range(start: str | int | float, end: str | int | float) -> tuple[int, i
 
 def read_instant(path: str, value: str | int | float) -> int:
     """One instant; `path` names the field."""
+    if isinstance(value, str):
+        value = _LOST_PLUS.sub(r"\1+\2", value)
     try:
         return parse_timestamp(value)
     except Refused as exc:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
+from query.accepted_media import prefers
 from query.answers import answers, json_answer
 from query.authorization import permitted
 from query.month import COUNTS, MonthUsage, days_needed, month_usage
@@ -66,7 +67,7 @@ def usage_router(usage: Usage, tokens: Tokens, *, now: Callable[[], float] = tim
         at = datetime.fromtimestamp(now(), UTC)
         first, behind = _days_asked(start, end, at)
         days = await usage.list_days(principal.scope, first, behind)
-        if prefers_csv(accept):
+        if prefers(accept, "text/csv"):
             return Response(_as_csv(days), media_type="text/csv", headers={"vary": "accept"})
         month = month_usage(await usage.list_days(principal.scope, *days_needed(at)), at)
         answer = json_answer({"days": [_shown(day) for day in days], "month": _shown_month(month)})
@@ -85,24 +86,6 @@ def _days_asked(start: str | None, end: str | None, at: datetime) -> tuple[date,
     if behind - first > DAYS_MAX:
         raise TooExpensive(f"{DAYS_MAX} days", f"a range of {behind - first} days")
     return _EPOCH + timedelta(days=first), _EPOCH + timedelta(days=behind)
-
-
-def prefers_csv(accept: str | None) -> bool:
-    """Whether an Accept header asks for text/csv rather than JSON, which everything else gets (RFC 9110 section 12.5.1)."""
-    weights = {"text/csv": 0.0, "application/json": 0.0}
-    for part in (accept or "").split(","):
-        media, *parameters = (text.strip().lower() for text in part.split(";"))
-        if media in weights:
-            weights[media] = max(weights[media], _weight(parameters))
-    return weights["text/csv"] > weights["application/json"]
-
-
-def _weight(parameters: Sequence[str]) -> float:
-    given = next((text[2:] for text in parameters if text.startswith("q=")), "1")
-    try:
-        return min(max(float(given), 0.0), 1.0)
-    except ValueError:
-        return 0.0
 
 
 def _shown(day: UsageDay) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Exponential buckets, 16 a doubling (scale 4 of OpenTelemetry's exponential histo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 BUCKETS_A_DOUBLING = 16
@@ -14,7 +15,8 @@ LOWEST_BUCKET = -32768
 
 
 def quantile(histogram: Mapping[int, int], level: float) -> float | None:
-    """The value below which the share `level` (0 to 1) of all values lies, within 2.2 % of it; None for an empty histogram.
+    """The smallest value that the share `level` (0 to 1) of all values does not exceed, within 2.2 % of it; None for an empty
+    histogram. So of ten requests the slowest is p95 and p99: nine of them would be 90 %.
 
     The value given is the middle of the bucket on the logarithmic scale.
     """
@@ -23,8 +25,8 @@ def quantile(histogram: Mapping[int, int], level: float) -> float | None:
     total = sum(histogram.values())
     if total == 0:
         return None
-    # The rank, from 0, of the value asked for among the sorted ones, as numpy's "lower" method has it.
-    rank = int(level * (total - 1))
+    # The nearest rank, from 0; rounded first, as 0.07 * 100 is a little more than 7.
+    rank = max(math.ceil(round(level * total, 6)) - 1, 0)
     seen = 0
     for bucket in sorted(histogram):
         seen += histogram[bucket]

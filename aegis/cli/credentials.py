@@ -202,7 +202,7 @@ def token(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Issue a bearer token for the query API."""
+    """Issue a bearer token for the query API, good until it expires; one that can be revoked is made by `aegis api-token`."""
     known: dict[str, Role] = {each: each for each in ROLES}
     if role not in known:
         raise Refused(f"cannot issue a token: --role {role} is none of {', '.join(ROLES)}")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from query.log_lines import log_lines, wants_lines
+from query.accepted_media import prefers
+from query.log_lines import LINES, log_lines
 from storage.logs import LogRow
 from storage.record_selection import RecordCursor
 from topics.errors import AegisError, TooExpensive, Unavailable
@@ -76,8 +77,9 @@ async def test_a_failure_before_the_first_log_is_an_ordinary_one() -> None:
     ("accept", "wanted"),
     [
         ("application/x-ndjson", True), ("text/html, Application/X-NDJSON;q=0.9", True), ("*/*", False), ("", False),
-        ("application/json", False),
+        ("application/json", False), ("application/json, application/x-ndjson", True), ("application/x-ndjson;q=0", False),
+        ("application/json, application/x-ndjson;q=0.5", False),
     ],
 )  # fmt: skip
 def test_lines_are_for_those_who_accept_them_by_name(accept: str, wanted: bool) -> None:
-    assert wants_lines(accept) is wanted
+    assert prefers(accept, LINES, at_par=True) is wanted

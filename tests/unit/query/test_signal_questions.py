@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from query.accepted_media import prefers
+from query.time_ranges import read_instant
 from query.trace_search import TraceSearch
-from query.usage import _days_asked, prefers_csv
+from query.usage import _days_asked
 from topics.errors import Refused, TooExpensive
 
 AT = datetime(2025, 11, 20, 9, tzinfo=UTC)
@@ -63,4 +65,16 @@ def test_too_many_days_name_the_limit() -> None:
     ],
 )
 def test_csv_is_for_who_prefers_it(accept: str | None, csv: bool) -> None:
-    assert prefers_csv(accept) is csv
+    assert prefers(accept, "text/csv") is csv
+
+
+@pytest.mark.parametrize("zone", [" 02:00", " 0200", "+02:00"])
+def test_a_plus_that_an_address_made_a_space_is_a_plus(zone: str) -> None:
+    assert read_instant("start", f"2025-10-31T12:00:00.5{zone}") == 1_761_904_800_500_000_000
+    assert read_instant("start", f"2025-10-31T12:00{zone}") == 1_761_904_800_000_000_000
+
+
+def test_a_space_before_the_time_of_day_stays_one() -> None:
+    assert read_instant("start", "2025-10-31 02:00") == read_instant("start", "2025-10-31T02:00Z")
+    with pytest.raises(Refused):
+        read_instant("start", "2025-10-31T12:00:00%2B02:00")

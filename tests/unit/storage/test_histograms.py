@@ -21,10 +21,15 @@ def histogram(values: list[float]) -> dict[int, int]:
 def test_a_quantile_is_within_its_promise(level: float, spread: float) -> None:
     pick = random.Random(7)
     values = sorted(pick.lognormvariate(15, spread) for _ in range(10_000))
-    exact = values[int(level * (len(values) - 1))]
+    exact = values[max(math.ceil(level * len(values)) - 1, 0)]
     found = quantile(histogram(values), level)
     assert found is not None
     assert abs(found / exact - 1) < 0.0221
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.5, 10), (0.9, 10), (0.95, 1000), (0.99, 1000), (1, 1000), (0, 10)])
+def test_of_ten_the_slowest_is_in_the_high_quantiles(level: float, expected: float) -> None:
+    assert quantile(histogram([10] * 9 + [1000]), level) == pytest.approx(expected, rel=0.022)
 
 
 def test_zeros_and_nothing() -> None:
