@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
+from query.stored_json import shown_json
 from query.time_ranges import END, START, read_range
 from query.tokens import Principal, Tokens
 from storage.record_selection import LIMIT_MAX, TEXT_CHARACTERS_MAX
@@ -183,6 +183,6 @@ def _shown(row: RumRow) -> dict[str, Any]:
         "os": row.os or None,
         "device_type": row.device_type or None,
         "is_bot": bool(row.is_bot),
-        "client": orjson.Fragment(row.client),
-        "attributes": orjson.Fragment(row.attributes),
+        "client": shown_json(row.client),
+        "attributes": shown_json(row.attributes),
     }

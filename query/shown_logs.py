@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
+from query.stored_json import shown_json
 from storage.logs import LogRow
 from topics.timestamps import format_timestamp
 
@@ -37,5 +36,5 @@ def shown_log(row: LogRow) -> dict[str, Any]:
         "host": row.host or None,
         "environment": row.environment or None,
         "version": row.version or None,
-        "attributes": orjson.Fragment(row.attributes),
+        "attributes": shown_json(row.attributes),
     }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any, Final
 
-import orjson
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.shown_logs import shown_log
+from query.stored_json import shown_json
 from query.tokens import Principal, Tokens
 from query.waterfall import Waterfall, WaterfallSpan, build_waterfall
 from storage.log_selection import LogSelection
@@ -178,7 +178,7 @@ def _shown_span(span: WaterfallSpan) -> dict[str, Any]:
         "problems": span.problems,
         "status": row.status,
         "status_message": row.status_message or None,
-        "attributes": orjson.Fragment(row.attributes),
-        "events": orjson.Fragment(row.events),
-        "links": orjson.Fragment(row.links),
+        "attributes": shown_json(row.attributes),
+        "events": shown_json(row.events),
+        "links": shown_json(row.links),
     }

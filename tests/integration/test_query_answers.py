@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
-from asked_queries import MS, NOON, TRACE, Asked, keep_a_trace, keep_usage
+from asked_queries import MS, NOON, TRACE, Asked, keep_a_trace, keep_usage, span
 
 
 async def test_a_trace_is_a_waterfall_with_its_logs(asked: Asked) -> None:
@@ -249,3 +250,15 @@ async def test_usage_as_csv(asked: Asked) -> None:
         "2025-10-31,6,0,0,0,0",
         "",
     ]
+
+
+async def test_a_number_past_a_double_spoils_no_answer(asked: Asked) -> None:
+    await asked.keep("logs", {"attributes": '{"a": 1e999}', "trace_id": TRACE})
+    await asked.keep("spans", span("1", attributes='{"a": 1e999}', events='[{"n": -1e999}]', links='[{"n": 1e400}]'))
+    await asked.keep("rum", {"type": "action", "attributes": '{"a": 1e999}', "client": '{"b": 1e999}'})
+    (log,) = orjson.loads((await asked.post("/query/logs/search")).content)["logs"]
+    trace = orjson.loads((await asked.get(f"/query/traces/{TRACE}")).content)
+    (event,) = orjson.loads((await asked.post("/query/rum/search")).content)["events"]
+    (shown,) = trace["spans"]
+    assert [each["attributes"] for each in (log, shown, event, *trace["logs"])] == [{"a": "1e999"}] * 4
+    assert (event["client"], shown["events"], shown["links"]) == ({"b": "1e999"}, [{"n": "-1e999"}], [{"n": "1e400"}])
