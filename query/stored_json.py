@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-# What no text without such a number has: an exponent of three digits, or 200 digits in a row, which two more may take past a double.
+# A text without these has no such number: an exponent of three digits, or 200 digits in a row, which two more take past a double.
 _EXPONENT: Final = re.compile(r"[eE]\+?[0-9]{3}")
 _LONG: Final = re.compile(r"[0-9.]{200}")
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?', re.DOTALL)
