@@ -45,25 +45,42 @@ class RecordPage(Generic[Item]):
 
 @dataclass(slots=True)
 class Conditions:
-    """A WHERE in the making: texts of ours, put together with AND, and the values that they bind."""
+    """A WHERE in the making: texts of ours, put together with AND, and the values that they bind.
 
+    `places` say where in the order of the table (organization, time, cursor), `texts` what to find there. Nearly all that is read
+    lies in the place already, so ClickHouse is told to look for the texts first (PREWHERE): left to itself it begins with the
+    place, as those columns are small, and a rare word in 3 million logs takes 1.6 times the CPU.
+    """
+
+    places: list[str]
     texts: list[str]
     parameters: dict[str, Any]
 
+    def add_place(self, text: str, **values: Any) -> None:
+        """One more place; the text comes from a .sql file, the values may come from anywhere."""
+        self.places.append(text)
+        self.parameters |= values
+
     def add(self, text: str, **values: Any) -> None:
-        """One more; the text comes from a .sql file, the values may come from anywhere."""
+        """One more thing to find; the same."""
         self.texts.append(text)
         self.parameters |= values
 
     @property
-    def sql(self) -> str:
-        return " AND ".join(f"({text})" for text in self.texts)
+    def where(self) -> str:
+        """PREWHERE, if there is something to find, and WHERE, which takes further conditions behind AND."""
+        first = f"PREWHERE {_all(self.texts)}\n" if self.texts else ""
+        return f"{first}WHERE {_all(self.places)}"
+
+
+def _all(texts: Sequence[str]) -> str:
+    return " AND ".join(f"({text})" for text in texts)
 
 
 def organization(scope: OrgScope) -> Conditions:
     """The only place where a WHERE on records begins: with the organization."""
-    made = Conditions([], {})
-    made.add(_SQL["where_organization"], org_id=scope.org_id)
+    made = Conditions([], [], {})
+    made.add_place(_SQL["where_organization"], org_id=scope.org_id)
     return made
 
 
@@ -71,7 +88,7 @@ def selected(scope: OrgScope, selection: RecordSelection, *, continued: bool = T
     """The organization, the time range and the exact conditions of a selection, whose names are columns and come from code;
     with `continued`, from its cursor on."""
     made = organization(scope)
-    made.add(_SQL["where_time"], start=selection.start_ns, end=selection.end_ns)
+    made.add_place(_SQL["where_time"], start=selection.start_ns, end=selection.end_ns)
     for column, value in selection.exact().items():
         if value is not None:
             made.add(Template(_SQL["where_equal"]).substitute(column=column), **{column: value})
@@ -85,7 +102,7 @@ def go_on(made: Conditions, selection: RecordSelection) -> None:
     cursor = selection.decoded_cursor()
     if cursor is not None:
         name = "where_before_cursor" if selection.order == "newest" else "where_after_cursor"
-        made.add(_SQL[name], cursor_ts=cursor.ts_ns, cursor_id=cursor.record_id)
+        made.add_place(_SQL[name], cursor_ts=cursor.ts_ns, cursor_id=cursor.record_id)
 
 
 class RecordTable:
@@ -158,10 +175,10 @@ class RecordTable:
         settings: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> Answer[Item]:
-        """Run a statement with its $conditions within `limits`; `stops_early` when it ends with a full page.
+        """Run a statement with its $where within `limits`; `stops_early` when it ends with a full page.
 
         Raises `Unavailable` and `TooExpensive`."""
-        statement = Template(sql).substitute(conditions=conditions.sql)
+        statement = Template(sql).substitute(where=conditions.where)
         parameters = {**conditions.parameters, **values}
         given = {**(limits or self._limits).settings(stops_early=stops_early), **(settings or {})}
         return await self._clickhouse.read(statement, row_type, parameters, given, doing=f"search {self._what}")
@@ -178,7 +195,7 @@ class RecordTable:
     ) -> AsyncGenerator[list[Row], None]:
         """The first `rows_max` rows of all pages, some at a time. Raises as `read`, also between rows."""
         self.check_range(selection, limits)
-        sql = Template(f"{select}\n{_SQL[f'page_{selection.order}']}").substitute(conditions=conditions.sql)
+        sql = Template(f"{select}\n{_SQL[f'page_{selection.order}']}").substitute(where=conditions.where)
         # No answer is held, so its size is no matter.
         settings = replace(limits or self._limits, result_bytes_max=0).settings(stops_early=True)
         parameters = {**conditions.parameters, "limit": rows_max}

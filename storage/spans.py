@@ -163,7 +163,7 @@ class SpanStore:
             return RecordPage([], None, found.stats)
         times = [row.ts_ns for row in page]
         conditions = organization(scope)
-        conditions.add(
+        conditions.add_place(
             _SQL["where_near"],
             near_start=max(min(times) - _NEAR_NS, -_INT64_MAX),
             near_end=min(max(times) + _NEAR_NS, _INT64_MAX),
@@ -180,9 +180,9 @@ def _matching(scope: OrgScope, selection: TraceSelection) -> Conditions:
     """The conditions that one span of a trace must meet, without the traces of the pages before."""
     conditions = _of_the_span(selected(scope, selection, continued=False), selection)
     if selection.cursor is not None:
-        not_seen = Template(_SQL[f"where_not_seen_{selection.order}"]).substitute(conditions=conditions.sql)
+        not_seen = Template(_SQL[f"where_not_seen_{selection.order}"]).substitute(where=conditions.where)
         go_on(conditions, selection)
-        conditions.add(not_seen)
+        conditions.add_place(not_seen)
     return conditions
 
 

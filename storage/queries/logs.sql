@@ -21,11 +21,11 @@ positionCaseInsensitiveUTF8(message, {search:String}) > 0;
 attributes_map[{$key:String}] = {$value:String};
 
 -- name: count_logs
-SELECT count() FROM logs WHERE $conditions;
+SELECT count() FROM logs $where;
 
 -- name: estimate_logs
 -- Of the page that a search would read, by its indexes alone.
-EXPLAIN ESTIMATE SELECT message FROM logs WHERE $conditions;
+EXPLAIN ESTIMATE SELECT message FROM logs $where;
 
 -- name: select_row_bytes
 -- Uncompressed bytes of a row, in the mean of the table.

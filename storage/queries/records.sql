@@ -1,13 +1,13 @@
--- Conditions and page ends that logs, spans and RUM events share (storage/record_table.py), in ClickHouse's dialect. $conditions is
+-- Conditions and page ends that logs, spans and RUM events share (storage/record_table.py), in ClickHouse's dialect. $where is
 -- put together from `where_` blocks only, $column is a name from code; every value is a bound parameter {name:Type}.
 
 -- name: page_newest
-WHERE $conditions
+$where
 ORDER BY ts DESC, record_id DESC
 LIMIT {limit:UInt32};
 
 -- name: page_oldest
-WHERE $conditions
+$where
 ORDER BY ts, record_id
 LIMIT {limit:UInt32};
 

@@ -5,7 +5,7 @@ SELECT
     toUnixTimestamp64Nano(ts), record_id, trace_id, span_id, parent_span_id, service, operation, kind, duration_ns, status,
     status_message, attributes, events, links
 FROM spans
-WHERE $conditions
+$where
 ORDER BY ts, record_id
 LIMIT {limit:UInt32};
 
@@ -19,7 +19,7 @@ FROM spans;
 -- One row a trace: the newest span that meets the conditions. Read from the end of the order key, so a page stops early.
 SELECT toUnixTimestamp64Nano(ts), record_id, trace_id
 FROM spans
-WHERE $conditions
+$where
 ORDER BY ts DESC, record_id DESC
 LIMIT 1 BY trace_id
 LIMIT {limit:UInt32};
@@ -27,7 +27,7 @@ LIMIT {limit:UInt32};
 -- name: traces_oldest
 SELECT toUnixTimestamp64Nano(ts), record_id, trace_id
 FROM spans
-WHERE $conditions
+$where
 ORDER BY ts, record_id
 LIMIT 1 BY trace_id
 LIMIT {limit:UInt32};
@@ -44,7 +44,7 @@ SELECT
     arraySort(groupUniqArray(100)(service)),
     countIf(status = 'error')
 FROM spans
-WHERE $conditions
+$where
 GROUP BY trace_id;
 
 -- name: where_trace_id
@@ -67,7 +67,7 @@ duration_ns <= {duration_max:UInt64};
 trace_id NOT IN
 (
     SELECT trace_id FROM spans
-    WHERE $conditions
+    $where
         AND ts >= fromUnixTimestamp64Nano({cursor_ts:Int64}, 'UTC')
         AND (ts > fromUnixTimestamp64Nano({cursor_ts:Int64}, 'UTC') OR record_id >= {cursor_id:UInt64})
 );
@@ -76,7 +76,7 @@ trace_id NOT IN
 trace_id NOT IN
 (
     SELECT trace_id FROM spans
-    WHERE $conditions
+    $where
         AND ts <= fromUnixTimestamp64Nano({cursor_ts:Int64}, 'UTC')
         AND (ts < fromUnixTimestamp64Nano({cursor_ts:Int64}, 'UTC') OR record_id <= {cursor_id:UInt64})
 );

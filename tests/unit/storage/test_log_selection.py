@@ -71,7 +71,19 @@ def test_a_parser_that_is_repeated_costs_as_one() -> None:
     """Fifteen of them were analyzed for longer than a question may take."""
     made = []
     for stages in (" | json | logfmt", " | json | logfmt" * 15):
-        conditions = Conditions([], {})
+        conditions = Conditions([], [], {})
         add_query(conditions, parse_log_query('{service="api"}' + stages + ' | a_b_c_d_e_f_g_h="x"'))
         made.append(conditions)
     assert made[0] == made[1]
+
+
+def test_what_is_asked_is_looked_for_within_the_organization() -> None:
+    conditions = Conditions([], [], {})
+    conditions.add_place("org_id = {org_id:String}", org_id="x")
+    assert conditions.where == "WHERE (org_id = {org_id:String})"
+    conditions.add("level = 'a' OR level = 'b'")
+    conditions.add("service = {service:String}", service="api")
+    assert conditions.where == (
+        "PREWHERE (level = 'a' OR level = 'b') AND (service = {service:String})\nWHERE (org_id = {org_id:String})"
+    )
+    assert conditions.parameters == {"org_id": "x", "service": "api"}
