@@ -142,19 +142,27 @@ def running(argv: list[str], url: str, probe: str, env: dict[str, str]) -> Itera
         process.wait(30)
 
 
-def measure(http: httpx.Client, repeats: int) -> Figures:
-    """Query -> median and least milliseconds, and series of the answer; the first time does not count."""
-    found = {}
+def measure(asked: dict[str, httpx.Client], repeats: int) -> dict[str, Figures]:
+    """Server -> query -> median and least milliseconds, and series of the answer; the first time does not count.
+
+    Servers take turns, so that what else the machine does falls on all of them.
+    """
+    found: dict[str, Figures] = {server: {} for server in asked}
     for name, (path, parameters) in QUERIES.items():
-        times, series = [], 0
+        times: dict[str, list[float]] = {server: [] for server in asked}
         for _ in range(repeats + 1):
-            begin = time.perf_counter()
-            response = http.get(f"/api/v1/{path}", params=parameters | (RANGE if path == "query_range" else {}))
-            times.append((time.perf_counter() - begin) * 1e3)
-            if response.status_code != 200:
-                raise SystemExit(f"{name}: {response.text[:500]}")
-            series = len(response.json()["data"]["result"])
-        found[name] = (statistics.median(times[1:]), min(times[1:]), series)
+            for server, http in asked.items():
+                begin = time.perf_counter()
+                response = http.get(f"/api/v1/{path}", params=parameters | (RANGE if path == "query_range" else {}))
+                times[server].append((time.perf_counter() - begin) * 1e3)
+                if response.status_code != 200:
+                    raise SystemExit(f"{server}: {name}: {response.text[:500]}")
+                series = len(response.json()["data"]["result"])
+                found[server][name] = (
+                    statistics.median(times[server][1:] or [0.0]),
+                    min(times[server][1:] or [0.0]),
+                    series,
+                )
     return found
 
 
@@ -204,14 +212,13 @@ async def _run(folder: Path, options: argparse.Namespace) -> None:
 
 
 def _ask_all(service: PostgresService, folder: Path, options: argparse.Namespace) -> dict[str, Figures]:
-    answers = {}
-    with ours(service) as http:
-        answers["warm"] = measure(http, options.repeats)
-    with ours(service, AEGIS_METRICS_CACHE_BYTES="0") as http:
-        answers["cold"] = measure(http, min(options.repeats, 5))
-    with prometheus(folder, options.hosts) as http:
-        if http is not None:
-            answers["Prometheus"] = measure(http, options.repeats)
+    with (
+        ours(service) as warm,
+        ours(service, AEGIS_METRICS_CACHE_BYTES="0") as cold,
+        prometheus(folder, options.hosts) as other,
+    ):
+        asked = {"warm": warm, "cold": cold} | ({} if other is None else {"Prometheus": other})
+        answers = measure(asked, options.repeats)
     sizes = {name: {query: figures[query][2] for query in QUERIES} for name, figures in answers.items()}
     if any(size != sizes["warm"] for size in sizes.values()):
         raise SystemExit(f"the answers differ: {sizes}")
@@ -222,7 +229,7 @@ def main() -> None:
     """Run it and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=200, help="50 series each")
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aegis-bench-promql-") as folder:
         Path(folder).chmod(0o755)
