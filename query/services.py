@@ -60,7 +60,12 @@ def services_router(
     ) -> Sequence[CountedStep]:
         if asked.source == "hourly":
             return await hourly.spans(
-                principal.scope, principal.limits, start_ns=asked.start_ns, end_ns=asked.end_ns, service=service
+                principal.scope,
+                principal.limits,
+                start_ns=asked.start_ns,
+                end_ns=asked.end_ns,
+                service=service,
+                by_hour=not asked.in_all,
             )
         read = await statistics.steps(
             principal.scope,

@@ -20,7 +20,8 @@ from query.tokens import Principal, Tokens
 from storage.usage import Usage, UsageDay
 from topics.errors import TooExpensive
 
-DAYS_MAX: Final = 1096
+DAYS_MAX: Final = 36_525
+"""A hundred years: days on which nothing came cost nothing."""
 _DAY_NS: Final = 86400 * 10**9
 _EPOCH: Final = date(1970, 1, 1)
 

@@ -94,11 +94,12 @@ class HourlyStore:
         service: str | None = None,
         operation: str | None = None,
         kind: str | None = None,
+        by_hour: bool = True,
     ) -> list[SpansHour]:
-        """By service, operation and kind."""
-        return await self._read(
-            scope, "spans", SpansHour, limits, start_ns, end_ns, service=service, operation=operation, kind=kind
-        )
+        """By service, operation and kind; without `by_hour` all hours are one row, which has the first of them."""
+        exact = {"service": service, "operation": operation, "kind": kind}
+        statement = "spans" if by_hour else "spans_in_all"
+        return await self._read(scope, statement, SpansHour, limits, start_ns, end_ns, **exact)
 
     async def rum(
         self,
@@ -119,14 +120,14 @@ class HourlyStore:
     async def _read(
         self,
         scope: OrgScope,
-        signal: str,
+        statement: str,
         row_type: type[Row],
         limits: SearchLimits | None,
         start_ns: int,
         end_ns: int,
         **exact: str | None,
     ) -> list[Row]:
-        what = f"hourly {signal}"
+        what = f"hourly {statement.partition('_')[0]}"
         limits = limits or self._limits
         check_time_range(what, start_ns, end_ns)
         limits.check_range(start_ns, end_ns)
@@ -134,5 +135,5 @@ class HourlyStore:
             if text is not None:
                 check_text(what, path, text)
         parameters: dict[str, Any] = {"start": start_ns, "end": end_ns, **exact}
-        answer = await self._queries.read(scope, _SQL[signal], row_type, parameters, limits, doing=f"read {what}")
+        answer = await self._queries.read(scope, _SQL[statement], row_type, parameters, limits, doing=f"read {what}")
         return answer.rows

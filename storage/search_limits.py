@@ -59,4 +59,4 @@ class SearchLimits:
 
 
 def _shown(seconds: float) -> str:
-    return f"{seconds / _DAY_S:.4g} days" if seconds >= _DAY_S else f"{seconds:.6g} s"
+    return f"{round(seconds / _DAY_S, 3):,g} days" if seconds >= _DAY_S else f"{seconds:.6g} s"

@@ -24,6 +24,19 @@ WHERE org_id = {org_id:String}
 GROUP BY hour, service, operation, kind
 ORDER BY hour, service, operation, kind;
 
+-- name: spans_in_all
+SELECT
+    toUnixTimestamp64Second(min(hour)), service, operation, kind, sum(count), sum(errors), sum(duration_ns_sum),
+    min(duration_ns_min), max(duration_ns_max), sumMap(duration_histogram)
+FROM spans_hourly
+WHERE org_id = {org_id:String}
+    AND hour >= fromUnixTimestamp64Nano({start:Int64}, 'UTC') AND hour < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
+    AND ({service:Nullable(String)} IS NULL OR service = {service:Nullable(String)})
+    AND ({operation:Nullable(String)} IS NULL OR operation = {operation:Nullable(String)})
+    AND ({kind:Nullable(String)} IS NULL OR kind = {kind:Nullable(String)})
+GROUP BY service, operation, kind
+ORDER BY service, operation, kind;
+
 -- name: rum
 SELECT
     toUnixTimestamp64Second(hour), type, page_path, name, sum(count), sum(errors), sum(value_count), sum(value_sum),

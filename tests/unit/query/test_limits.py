@@ -115,3 +115,9 @@ def test_a_wrong_setting_is_refused(text: str) -> None:
 def test_settings_as_they_are_read_are_acceptable_again() -> None:
     stored = MappingProxyType({"query": {"viewer": {"seconds": 3}}})
     assert check_settings(stored).query.viewer.seconds == 3
+
+
+def test_a_long_range_is_named_in_whole_days() -> None:
+    with pytest.raises(TooExpensive) as caught:
+        DEFAULTS["viewer"].check_range(0, (1 << 63) - 1)
+    assert (caught.value.limit, caught.value.asked) == ("range = 36,500 days", "a time range of 106,752 days")

@@ -60,4 +60,4 @@ def test_a_query_cannot_be_made_beside_the_check() -> None:
 
 
 def test_the_hourly_queries_are_scoped() -> None:
-    assert set(load_scoped_queries("hourly.sql")) == {"logs", "spans", "rum"}
+    assert set(load_scoped_queries("hourly.sql")) == {"logs", "spans", "spans_in_all", "rum"}
