@@ -168,6 +168,23 @@ async def test_many_series_are_read_in_two_parts_and_are_the_same(
         assert shown(found) == expected
 
 
+async def test_labels_are_those_of_series_with_a_sample_in_the_time(store: MetricStore, scope: OrgScope) -> None:
+    await write(store, scope, [("early", {"a": "1"}, 0, 1.0), ("late", {"b": "2"}, 7200, 1.0), ("bare", {}, 3600, 1.0)])
+    begin_us, hour_us = BEGIN_S * 1_000_000, HOUR_S * 1_000_000
+    for first, behind, names, metrics in (
+        (0, 1, ["__name__", "a"], ["early"]),
+        (1, 3 * hour_us, ["__name__", "b"], ["bare", "late"]),
+        (hour_us, hour_us + 1, ["__name__"], ["bare"]),
+        (1, hour_us, [], []),
+    ):
+        span = (begin_us + first, begin_us + behind)
+        assert await store.label_names(scope, span) == names
+        assert await store.label_values(scope, "__name__", span) == metrics
+        assert await store.label_values(scope, "b", span) == (["2"] if "b" in names else [])
+        assert await store.label_names(OrgScope(str(uuid.uuid4())), span) == []
+    assert await store.label_names(scope) == ["__name__", "a", "b"]
+
+
 HOSTS = ["a1", "a2", "b1", "a", "A1", "a\nb", "é1", "a.b", "axb", "(a|b)", ""]
 
 
