@@ -26,7 +26,13 @@ def shown_stats(stats: ReadStats) -> dict[str, Any]:
 
 STATS_EXAMPLE: Final = {"rows_read": 8192, "bytes_read": 131072, "elapsed_ms": 2.1}
 
+BODY: Final = (400, 413, 415)
+"""Refusals that a question has which is sent as a body."""
+
 _REFUSALS: Final[dict[int, tuple[str, str, str]]] = {
+    400: ("no JSON, or two Authorization headers", "malformed_json", "cannot read the body: not JSON"),
+    413: ("more than 64 KB", "body_too_large", "cannot accept: the body is larger than 65536 bytes"),
+    415: ("another content type, or a compressed body", "unsupported_media_type", "cannot accept content-type 'text/plain'"),
     401: ("no token, or one that is not ours, whole and current", "bad_token", "cannot accept the token: it has expired"),
     403: ("the token's role may not ask this", "forbidden", "cannot answer: role viewer does not have usage:read"),
     404: ("there is none in this organization", "not_found", "cannot find the trace: no span of it is stored"),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
+from query.answers import BODY, STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.shown_logs import LOG_EXAMPLE, shown_log
 from query.time_ranges import read_instant
@@ -62,7 +62,7 @@ def log_context_router(logs: LogStore, tokens: Tokens) -> APIRouter:
         "/context",
         summary="What was logged around a log",
         response_description="`{log, before, after, stats}`, both in the order of time",
-        responses=answers(_ANSWER, 404),
+        responses=answers(_ANSWER, 404, *BODY),
     )
     async def show_context(asked: LogContext, principal: Principal = may_read) -> Response:
         around = _Around(logs, principal.scope, principal.limits, asked)

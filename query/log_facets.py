@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
+from query.answers import BODY, STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.log_conditions import EXAMPLE, LogConditions
 from query.tokens import Principal, Tokens
@@ -53,7 +53,7 @@ def log_facets_router(statistics: LogStatistics, tokens: Tokens) -> APIRouter:
         summary="Values of fields, with counts",
         response_description="`{facets: [{field, values, different, logs, exact}], stats}`; logs without a field are not in its"
         f" facet, and one of more than {VALUES_MAX:,} values is not `exact`",
-        responses=answers(_ANSWER),
+        responses=answers(_ANSWER, *BODY),
     )
     async def count_values(asked: LogFacets, principal: Principal = may_read) -> Response:
         for place, field in enumerate(asked.fields):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
+from query.answers import BODY, STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.log_conditions import EXAMPLE, LogConditions
 from query.tokens import Principal, Tokens
@@ -76,7 +76,7 @@ def log_histogram_router(statistics: LogStatistics, counts: LogCounts, tokens: T
         "/histogram",
         summary="Count logs over time",
         response_description="`{start, end, step_s, by, groups, buckets, total, source, stats}`; the range is that counted",
-        responses=answers(_ANSWER),
+        responses=answers(_ANSWER, *BODY),
     )
     async def count_logs(asked: LogHistogram, principal: Principal = may_read) -> Response:
         if asked.by is not None:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from query.accepted_media import prefers
-from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
+from query.answers import BODY, STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.log_conditions import EXAMPLE, LogConditions, Order
 from query.log_lines import LINES, LINES_MAX, log_lines
@@ -66,7 +66,7 @@ def logs_router(logs: LogStore, totals: LogTotals, tokens: Tokens) -> APIRouter:
         summary="Search logs",
         response_description="`{logs, next_cursor, stats}`; with `Accept: application/x-ndjson` a log a line and a last line"
         " `{end: {complete, logs, next_cursor}}`; with `dry_run` `{rows, bytes, parts}`",
-        responses=answers(_ANSWER),
+        responses=answers(_ANSWER, *BODY),
     )
     async def search_logs(search: LogSearch, request: Request, principal: Principal = may_read) -> Response:
         scope, limits = principal.scope, principal.limits

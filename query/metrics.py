@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.answers import answers, json_answer
+from query.answers import BODY, answers, json_answer
 from query.authorization import permitted
 from query.metric_source import POINTS_MAX
 from query.prometheus.parameters import checked_steps, read_duration
@@ -86,7 +86,7 @@ def metrics_router(queries: PromqlQueries, tokens: Tokens, *, now: Callable[[], 
         " ingestion. `source` says what was read: `samples`, or `1h` where those are past their retention and the last"
         " sample of each hour stands in.",
         response_description="`{series, source, stats}`",
-        responses=answers(_ANSWER),
+        responses=answers(_ANSWER, *BODY),
     )
     async def query_metrics(asked: MetricQuery, principal: Principal = may_read) -> Response:
         try:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
+from query.answers import BODY, STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.stored_json import shown_json
 from query.time_ranges import END, START, read_range
@@ -141,7 +141,7 @@ def rum_router(rum: RumStore, tokens: Tokens) -> APIRouter:
         "/search",
         summary="Search RUM events",
         response_description="`{events, next_cursor, stats}`",
-        responses=answers(_ANSWER),
+        responses=answers(_ANSWER, *BODY),
     )
     async def search_rum(search: RumSearch, principal: Principal = may_read) -> Response:
         page = await rum.search(principal.scope, search.selection(), principal.limits)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from query.answers import STATS_EXAMPLE, answers, json_answer, shown_stats
+from query.answers import BODY, STATS_EXAMPLE, answers, json_answer, shown_stats
 from query.authorization import permitted
 from query.time_ranges import END, START, read_range
 from query.tokens import Principal, Tokens
@@ -139,7 +139,7 @@ def trace_search_router(spans: SpanStore, tokens: Tokens) -> APIRouter:
         "/search",
         summary="Search traces",
         response_description="`{traces, next_cursor, stats}`; a summary is of the whole trace",
-        responses=answers(_ANSWER),
+        responses=answers(_ANSWER, *BODY),
     )
     async def search_traces(search: TraceSearch, principal: Principal = may_read) -> Response:
         page = await spans.search(principal.scope, search.selection(), principal.limits)

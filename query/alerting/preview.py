@@ -16,7 +16,7 @@ from monitors.definitions import parse_monitor
 from monitors.replay import Replay
 from monitors.watched import WatchedMonitor
 from query.alerting.past_records import PastRecords, RecordReader
-from query.answers import answers, json_answer
+from query.answers import BODY, answers, json_answer
 from query.authorization import permitted
 from query.time_ranges import END, START, read_range
 from query.tokens import Permission, Principal, Tokens
@@ -89,7 +89,7 @@ def preview_router(records: RecordReader, tokens: Tokens) -> APIRouter:
         summary="Run a monitor over records of the past",
         description=f"Over {DAYS_MAX} days at most. Of more records than are read at once the oldest count, and `until` says how"
         " far that is. Needs the permission to read the signal too.",
-        responses=answers(_ANSWER),
+        responses=answers(_ANSWER, *BODY),
     )
     async def preview_monitor(asked: Annotated[MonitorPreview, Body()], principal: Principal = may_read) -> Response:
         definition = _definition(asked.monitor)
