@@ -38,7 +38,7 @@ from aegis.instance import (
     write_instance_file,
 )
 from aegis.settings import Settings, as_environment, environment
-from aegis.supervision.lock import lock_data_dir
+from aegis.supervision.lock import lock_data_dir, turn_to_start
 from aegis.supervision.spec import Event, ProcessSpec
 from aegis.supervision.supervisor import Supervisor
 from aegis.wiring import migrate_all, timescale_address
@@ -60,11 +60,10 @@ async def run_up(settings: Settings, *, port_is_fixed: bool, json: bool) -> None
     begin = time.monotonic()
     data_dir = settings.data_dir.absolute()
     with lock_data_dir(data_dir):
-        port = _http_port(settings, port_is_fixed)
         stop = stop_on_signals()
         supervisor = Supervisor(data_dir, _say_event)
         try:
-            starting = asyncio.create_task(_start(supervisor, settings, port))
+            starting = asyncio.create_task(_start(supervisor, settings, port_is_fixed))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
@@ -100,9 +99,16 @@ async def _keep_applying_retention(settings: Settings) -> None:
 
 
 async def _start(
+    supervisor: Supervisor, settings: Settings, port_is_fixed: bool
+) -> tuple[Settings, Development, DevelopmentOwner]:
+    """Bring everything up when it is this instance's turn; returns the settings as the parts of Aegis see them."""
+    async with turn_to_start():
+        return await _start_at(supervisor, settings, _http_port(settings, port_is_fixed))
+
+
+async def _start_at(
     supervisor: Supervisor, settings: Settings, port: int
 ) -> tuple[Settings, Development, DevelopmentOwner]:
-    """Bring everything up; returns the settings as the parts of Aegis see them."""
     data_dir = settings.data_dir.absolute()
     specs, facts = _embedded(settings)
     facts |= {

@@ -20,7 +20,7 @@ import pytest
 
 from aegis.supervision.identity import identity
 from aegis.supervision.leftovers import record_child
-from aegis.supervision.lock import lock_data_dir
+from aegis.supervision.lock import lock_data_dir, turn_to_start
 from aegis.supervision.logs import bound_log, open_log, tail
 from aegis.supervision.spec import Account, Event, ProcessSpec, Timing
 from aegis.supervision.status import STATUS_FILE, ProcessStatus, read_status
@@ -34,7 +34,7 @@ SLEEP = ("/bin/sleep", "60")
 _LOCKER = """
 import sys
 from pathlib import Path
-from aegis.supervision.lock import lock_data_dir
+from aegis.supervision.lock import lock_data_dir, turn_to_start
 with lock_data_dir(Path(sys.argv[1])):
     pass
 """
@@ -368,7 +368,7 @@ def test_logs_are_bounded(tmp_path: Path) -> None:
 _SUPERVISOR = """
 import asyncio, sys
 from pathlib import Path
-from aegis.supervision.lock import lock_data_dir
+from aegis.supervision.lock import lock_data_dir, turn_to_start
 from aegis.supervision.spec import ProcessSpec
 from aegis.supervision.supervisor import Supervisor
 
@@ -435,3 +435,20 @@ async def test_a_reused_pid_is_left_alone(tmp_path: Path) -> None:
     finally:
         stranger.kill()
         stranger.wait()
+
+
+async def test_instances_start_one_after_the_other_and_none_waits_for_ever(tmp_path: Path) -> None:
+    waited = []
+
+    async def start(number: int, timeout_s: float) -> None:
+        begin = time.monotonic()
+        async with turn_to_start(tmp_path, timeout_s=timeout_s):
+            waited.append((number, time.monotonic() - begin))
+            await asyncio.sleep(0.4)
+
+    await asyncio.gather(start(1, 30), start(2, 30))
+    assert waited[0][1] < 0.3
+    assert waited[1][1] > 0.3
+    waited.clear()
+    await asyncio.gather(start(3, 30), start(4, 0.1))
+    assert max(seconds for _, seconds in waited) < 0.35, "one that cannot have its turn in time goes on"
