@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from topics.errors import Refused
@@ -110,3 +113,11 @@ def test_a_long_column_before_1970_is_refused_like_a_short_one() -> None:
     with pytest.raises(Refused) as caught:
         parse_timestamps(["2025-10-31T10:00:00Z"] * 50 + ["1960-01-01T00:00:00Z"])
     assert caught.value.path == "[50]"
+
+
+def test_the_first_column_of_a_process_brings_no_pandas() -> None:
+    code = (
+        "import sys; from topics.timestamps import prepare_columns; prepare_columns(); print('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
