@@ -138,7 +138,7 @@ class _Sender(asyncio.Protocol):
             self._statuses[int(head[9:12])] += 1
             if self._answered is None:
                 self.send_next()
-            else:
+            elif not self._answered.done():  # Whoever asked may be gone.
                 self._answered.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Response
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from channels.definitions import SECRETS, Config, Kind, parse_config, secrets_of, without_secrets
 from channels.sending import Senders
+from query.alerting.published import CONFIG_SCHEMA
 from query.alerting.trying import Trying
 from query.alerting.versions import IfMatch, read_version, versioned
 from query.answers import answers, json_answer
@@ -51,9 +52,7 @@ _TRIED: Final[dict[str, Any]] = {
 Name = Annotated[
     str, Field(min_length=1, max_length=64, description="unique in the organization; monitors may say it for the id")
 ]
-ConfigFields = Annotated[
-    dict[str, Any], Field(max_length=20, description="docs/notifications.md has each kind's fields")
-]
+ConfigFields = Annotated[dict[str, Any], Field(max_length=20), WithJsonSchema(CONFIG_SCHEMA)]
 ChannelId = Annotated[str, Path(max_length=64)]
 
 

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Path, Response
+from pydantic import WithJsonSchema
 
 from monitors.downtimes import FOR_EVER, Downtime, parse_downtime
+from query.alerting.published import downtime_schema
 from query.alerting.versions import IfMatch, read_version, versioned
 from query.answers import answers, json_answer
 from query.authorization import permitted
@@ -35,15 +37,11 @@ _DOWNTIME: Final[dict[str, Any]] = {
     "updated_at": "2025-10-31T10:00:00.000Z",
 }
 
-Given = Annotated[
-    dict[str, Any],
-    Body(
-        description="`name`; whom it concerns: `monitor_ids`, `tags` (a monitor that has all of them), `group` (labels and "
-        "values, which may end in *); when: `starts_at`, `ends_at`, and `recurrence` with `days`, `time`, `duration_s` and"
-        " `timezone`",
-        examples=[_BODY],
-    ),
-]
+_MEANING: Final = (
+    "whom it concerns: `monitor_ids`, `tags` (a monitor that has all of them), `group` (labels and values, which may end in *);"
+    " when: `starts_at`, `ends_at`, and `recurrence`"
+)
+Given = Annotated[dict[str, Any], WithJsonSchema(downtime_schema(_MEANING, _BODY)), Body()]
 DowntimeId = Annotated[str, Path(max_length=64)]
 
 

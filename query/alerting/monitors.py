@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Response
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from monitors.definitions import KINDS, AnyMonitor, parse_monitor
 from monitors.downtimes import parse_downtime
 from monitors.templates import parse_template
 from query.alerting.downtimes import kept_downtime, shown_downtime
+from query.alerting.published import monitor_schema
 from query.alerting.trying import Trying, found_channels
 from query.alerting.versions import IfMatch, read_version, versioned
 from query.answers import answers, json_answer
@@ -59,9 +60,8 @@ _TRIED: Final[dict[str, Any]] = {
 }
 _MUTED: Final[dict[str, Any]] = {"monitor_id": _MONITOR["id"], "muted": True, "until": "2025-10-31T12:00:00.000Z"}
 
-Given = Annotated[
-    dict[str, Any], Body(description="a definition; docs/monitors.md has every field of each kind", examples=[_BODY])
-]
+Given = Annotated[dict[str, Any], WithJsonSchema(monitor_schema(_BODY)), Body()]
+Changed = Annotated[dict[str, Any], Body(description="fields of a definition", examples=[{"critical": 6.0}])]
 MonitorId = Annotated[str, Path(max_length=64)]
 
 
@@ -136,7 +136,7 @@ def monitors_router(control_plane: ControlPlane, trying: Trying, tokens: Tokens)
         responses=answers(_MONITOR, 404, 409),
     )
     async def change_monitor(
-        monitor_id: MonitorId, given: Given, if_match: IfMatch = None, principal: Principal = may_write
+        monitor_id: MonitorId, given: Changed, if_match: IfMatch = None, principal: Principal = may_write
     ) -> Response:
         found = await control_plane.monitors.get(principal.scope, monitor_id)
         merged = {**found.definition, "name": found.name, "kind": found.kind, "enabled": found.enabled, **given}

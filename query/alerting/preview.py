@@ -9,13 +9,14 @@ import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from monitors.definitions import parse_monitor
 from monitors.replay import Replay
 from monitors.watched import WatchedMonitor
 from query.alerting.past_records import PastRecords, RecordReader
+from query.alerting.published import monitor_schema
 from query.answers import BODY, answers, json_answer
 from query.authorization import permitted
 from query.time_ranges import END, START, read_range
@@ -73,7 +74,7 @@ class MonitorPreview(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [_EXAMPLE]})
 
-    monitor: dict[str, Any] = Field(description="a definition, as for POST /monitors")
+    monitor: Annotated[dict[str, Any], WithJsonSchema(monitor_schema(_MONITOR))]
     start: str | int | float = Field(description=START)
     end: str | int | float = Field(description=END)
 

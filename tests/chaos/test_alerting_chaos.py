@@ -14,6 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -24,6 +25,7 @@ from running_instance import family_of, signal_all
 from aegis.access import opened_control_plane
 from aegis.settings import load_settings
 from storage.scope import OrgScope
+from topics.errors import Unavailable
 
 HOSTS = [f"h{i}" for i in range(20)]
 WARN_AT, ALERT_AT = 11, 21
@@ -39,7 +41,7 @@ MONITOR = {
     "group_by": ["host"],
     "new_group_delay_s": 0,
 }
-RECOVERY_S = 120.0
+RECOVERY_S = 200.0
 
 
 class Hook:
@@ -104,11 +106,7 @@ def send_one_of_each(organization: Any, number: int) -> None:
 
 def kill_some_worker(instance: Any, rng: random.Random) -> None:
     """Mostly one of two, whose partitions the other takes over; sometimes both, with who keeps them."""
-    deadline = time.monotonic() + RECOVERY_S
-    while not (pid := (process := instance.processes()["worker"])["pid"]) or process["state"] != "ready":
-        assert time.monotonic() < deadline, "the worker did not come back"
-        time.sleep(0.05)
-    family = family_of(pid)
+    family = family_of(instance.ready_pid("worker", within_s=RECOVERY_S))
     if len(family) > 1 and rng.random() < 0.7:
         family = [rng.choice(family[1:])]
     signal_all(family, signal.SIGKILL)
@@ -133,7 +131,10 @@ def test_no_transition_is_lost_or_said_twice_while_workers_die(
         organization, "/channels", {"name": "hook", "kind": "webhook", "config": {"url": hook.url, "per_minute": 6000}}
     )
     monitor_id = create(organization, "/monitors", MONITOR | {"channels": [channel]})
-    time.sleep(2.0)  # The workers have heard of it.
+    before = instance.ready_pid("worker", within_s=RECOVERY_S)
+    signal_all(family_of(before), signal.SIGKILL)
+    # Whoever handles anything from here on has read the monitor; one that had yet to hear of it would leave the first values out.
+    instance.ready_pid("worker", other_than=before, within_s=RECOVERY_S)
     kills = 0
     pause_s = chaos_seconds / (ALERT_AT + 2)
     for number in range(ALERT_AT + 2):
@@ -146,7 +147,8 @@ def test_no_transition_is_lost_or_said_twice_while_workers_die(
     alerts: list[Any] = []
     while len(alerts) < 2 * len(HOSTS) and time.monotonic() < deadline:
         time.sleep(0.5)
-        alerts = asyncio.run(recorded(organization, monitor_id))
+        with suppress(Unavailable):  # A machine that is busy may take longer than a connection waits.
+            alerts = asyncio.run(recorded(organization, monitor_id))
     told: dict[str, dict[str, Any]] = {}
     while len(told) < 2 * len(HOSTS) and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -165,3 +165,13 @@ async def test_the_published_document_shows_every_route(alerting_api: AlertingAp
         operation = document["paths"][re.sub(r"\{(\w+)s\}", r"{\1_id}", path)][method.lower()]
         assert operation["summary"]
     assert SECRET not in json.dumps(document)
+
+    def body_of(path: str) -> Any:
+        return document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+
+    kinds = {each["properties"]["kind"]["const"]: each["properties"] for each in body_of("/monitors")["oneOf"]}
+    assert kinds.keys() == {"metric", "log", "trace", "rum"}
+    assert {"metric", "labels", "aggregation", "for_s"} <= kinds["metric"].keys()
+    assert body_of("/downtimes")["properties"]["recurrence"]["anyOf"][0]["required"] == ["days", "time", "duration_s"]
+    (channel,) = [each for name, each in document["components"]["schemas"].items() if name == "CreateChannel"]
+    assert "secret" in channel["properties"]["config"]["oneOf"][0]["properties"]

@@ -259,9 +259,9 @@ class Instance:
         os.kill(before, signal.SIGKILL)
         self.ready_pid(name, other_than=before)
 
-    def ready_pid(self, name: str, *, other_than: int | None = None) -> int:
+    def ready_pid(self, name: str, *, other_than: int | None = None, within_s: float = 60) -> int:
         """The process of this name as soon as it is ready."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             now = self.processes()[name]
             if now["pid"] not in (None, other_than) and now["state"] == "ready":
