@@ -6,11 +6,12 @@ input that can never be stored, with the path of the parameter at fault.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import asyncpg
 import msgspec
@@ -23,6 +24,7 @@ from topics.errors import Refused
 
 _SQL = load_queries("control_plane.sql")
 
+_MANY_DIGITS: Final = re.compile(r"\d{19}")
 _NAME = "a name is 1 to {} characters, without control characters or outer spaces"
 _NO_ORGANIZATION = ("organization_id", "there is no such organization")
 _ROLE = "a role is owner, admin, member or viewer"
@@ -205,5 +207,18 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 
 def from_json(text: str) -> Mapping[str, Any]:
-    """A jsonb column that holds an object, read-only."""
-    return MappingProxyType(msgspec.json.decode(text, type=dict[str, Any]))
+    """A jsonb column that holds an object, read-only.
+
+    PostgreSQL writes 1e25 with all its digits. What is no integer of 64 bits becomes the floating-point number that it was, since
+    JSON with larger ones can be made by few and read by few.
+    """
+    found: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+    return MappingProxyType(_with_floats(found) if _MANY_DIGITS.search(text) else found)
+
+
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_floats(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(each) for each in value]
+    return float(value) if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 else value

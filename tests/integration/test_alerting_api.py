@@ -64,6 +64,20 @@ async def test_a_bad_monitor_is_refused_by_its_field(
     assert (status, found) == (422, path)
 
 
+async def test_large_numbers_stay_numbers_that_json_has(alerting_api: AlertingApi) -> None:
+    """PostgreSQL gives 1e25 back as an integer of 26 digits."""
+    made = await alerting_api.made("/monitors", MONITOR | {"critical": 1e300, "warning": -(2.0**63) - 4096})
+    assert (made["critical"], made["warning"]) == (1e300, -(2.0**63) - 4096)
+    changed = await alerting_api.ask("PATCH", f"/monitors/{made['id']}", {"critical": 2**53})
+    assert (changed.json()["critical"], changed.json()["version"]) == (2**53, 2)
+    assert (await alerting_api.ask("GET", "/monitors")).status_code == 200
+    assert yaml.safe_load((await alerting_api.ask("GET", "/monitors/export")).text)["monitors"][0]["critical"] == 2**53
+    evidence = {"window": {"values": [[1_772_366_400_000, 1e25]]}, "id": 2**63 - 1}
+    alert = await alerting_api.alert(made["id"], evidence=evidence)
+    (listed,) = (await alerting_api.ask("GET", "/alerts")).json()["alerts"]
+    assert listed["evidence"] == (await alerting_api.ask("GET", f"/alerts/{alert}")).json()["evidence"] == evidence
+
+
 async def test_monitors_come_in_pages(alerting_api: AlertingApi) -> None:
     for name in "abcde":
         await alerting_api.made("/monitors", MONITOR | {"name": name})

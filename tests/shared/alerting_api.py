@@ -85,11 +85,26 @@ class AlertingApi:
         given = {"url": url, "secret": "a secret of a channel", **config}
         return await self.made("/channels", {"name": name, "kind": "webhook", "config": given})
 
-    async def alert(self, monitor_id: str, sequence: int = 1, state: str = "ALERT", group: str = "host=a") -> str:
+    async def alert(
+        self,
+        monitor_id: str,
+        sequence: int = 1,
+        state: str = "ALERT",
+        group: str = "host=a",
+        evidence: dict[str, Any] | None = None,
+    ) -> str:
         """Record a transition of ours as the agent does, telling nobody; its id."""
         before = "OK" if state != "OK" else "ALERT"
         message = AlertMessage(
-            self.ours.org_id, monitor_id, group, sequence, 0, state, before, 1_772_366_400_000 + sequence
+            self.ours.org_id,
+            monitor_id,
+            group,
+            sequence,
+            0,
+            state,
+            before,
+            1_772_366_400_000 + sequence,
+            evidence=evidence or {},
         )
         assert await self.plane.notifications.record([message], lambda _: []) == []
         return (await self.plane.alerts.list_in(self.ours, limit=1))[0].id
