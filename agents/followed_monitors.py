@@ -32,9 +32,9 @@ AGAIN_S: Final = 0.5
 """Least time between two readings that something unknown causes, and between two of everything."""
 
 REST: Final = 4.0
-"""So many times as long as a reading took nothing is read again."""
+"""So many times as long as a reading kept this worker busy, or who asks for it waiting, nothing is read again."""
 
-CATCH_UP_S: Final = 0.25
+CATCH_UP_S: Final = 1.0
 """Most time that a batch waits for a change that was announced and is being read."""
 
 BEHIND_S: Final = 5.0
@@ -132,7 +132,7 @@ class FollowedMonitors:
                     await self._changed.wait()
             timed_out = not self._changed.is_set()
             self._changed.clear()
-            began = time.monotonic()
+            began, busy = time.monotonic(), time.thread_time()
             try:
                 if timed_out or self._all_changed or not self._known:
                     await self.reread()
@@ -147,7 +147,8 @@ class FollowedMonitors:
             else:
                 away = False
             # An import of ten thousand monitors announces each; reading all of them again for each would leave no time to watch.
-            await asyncio.sleep(REST * (time.monotonic() - began))
+            # One that only waited for PostgreSQL took none of it, and who waits for what it brings does not wait as long again.
+            await asyncio.sleep(REST * min(time.monotonic() - began, time.thread_time() - busy))
 
     async def reread(self) -> None:
         """Read everything. Raises `Unavailable`."""
@@ -167,7 +168,11 @@ class FollowedMonitors:
         async with self._reading:
             self._changed_organizations.discard(org_id)
             self._read_at_s = time.monotonic()
-            stored = await self._load_of(OrgScope(org_id))
+            try:
+                stored = await self._load_of(OrgScope(org_id))
+            except Unavailable:
+                self._changed_organizations.add(org_id)  # Whoever reads next must not take it for read.
+                raise
             self._take(org_id, [each for each in stored if each.enabled])
             self._note_read(self._unread - {org_id} | self._changed_organizations)
 

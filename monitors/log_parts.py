@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,22 @@ class _Asked:
         return dict(self.equalities).get("service")
 
 
+_Made: TypeAlias = tuple[CompiledQuery, list[tuple[str, str]], bool, int]
+_MADE: Final[WeakKeyDictionary[WatchedMonitor, _Made]] = WeakKeyDictionary()
+"""What is made of a monitor's query, as long as the monitor stays the same object: others of its organization change often."""
+
+
+def _ask(monitor: WatchedMonitor) -> _Asked:
+    made = _MADE.get(monitor)
+    if made is None:
+        assert isinstance(monitor.definition, LogMonitor)
+        query = parse_log_query(monitor.definition.query)
+        equalities = _equalities(query)
+        exact = len(equalities) == len(query.selector) and not query.stages
+        made = _MADE[monitor] = compile_query(query), equalities, exact, sum(map(program_size, patterns_of(query)))
+    return _Asked(monitor, *made)
+
+
 class LogMatcher:
     """The log monitors of one organization, by the service that they ask for."""
 
@@ -55,13 +72,7 @@ class LogMatcher:
         self._took_s: dict[str, float] = {}
         self._by_service: dict[str | None, list[_Asked]] = {}
         for monitor in monitors:
-            definition = monitor.definition
-            assert isinstance(definition, LogMonitor)
-            query = parse_log_query(definition.query)
-            equalities = _equalities(query)
-            exact = len(equalities) == len(query.selector) and not query.stages
-            size = sum(map(program_size, patterns_of(query)))
-            asked = _Asked(monitor, compile_query(query), equalities, exact, size)
+            asked = _ask(monitor)
             self._by_service.setdefault(asked.service, []).append(asked)
 
     def add_parts(self, batch: pa.RecordBatch, received_at_ms: int, parts: PartsOfBatch) -> None:

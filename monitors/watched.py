@@ -30,7 +30,7 @@ _DECIDES_ONLY: Final = frozenset(
 """Fields that change no window: after an edit of these, windows and states go on."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class WatchedMonitor:
     """One monitor as the engine sees it: the same object as long as it is not changed. Equal shapes have equal windows."""
 

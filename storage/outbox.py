@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import asyncpg
@@ -30,14 +30,17 @@ _SQL = load_queries("outbox.sql")
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One notification that may go out. Not `due` are those that a channel which gathers may take along."""
+    """One notification that may go out; `payload` is there once it does.
+
+    Not `due` are those that a channel which gathers may take along.
+    """
 
     id: int
     monitor_id: str
     dedup_key: str
-    payload: str
     attempts: int
     due: bool = True
+    payload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,15 @@ class Outbox:
         """Lease what `plan` chooses of up to `channels_max` channels; none of the organizations `busy`."""
         lease = uuid.uuid4()
         async with self._pool.transaction("claim notifications") as connection:
+            await connection.fetch(_SQL["in_order"])
             rows = await connection.fetch(_SQL["queues"], [uuid.UUID(each) for each in busy], channels_max)
             if not rows:
                 return []
             ids = [row["channel_id"] for row in rows]
-            fresh = await connection.fetch(_SQL["fresh"], ids, [row["group_wait_s"] for row in rows], BUNDLE_MAX)
-            again = await connection.fetch(_SQL["again"], ids, _AGAIN_MAX)
+            fresh = _by_id(
+                await connection.fetch(_SQL["fresh"], ids, [row["group_wait_s"] for row in rows], BUNDLE_MAX)
+            )
+            again = _by_id(await connection.fetch(_SQL["again"], ids, _AGAIN_MAX))
             bundles: list[Bundle] = []
             left: list[float] = []
             for row in rows:
@@ -115,9 +121,15 @@ class Outbox:
                     id_ = names.get(members[0].id) or str(uuid.uuid4())
                     bundles.append(Bundle(id_, str(lease), queue, tuple(members), members[0].attempts))
             taken = [(due.id, uuid.UUID(bundle.id)) for bundle in bundles for due in bundle.notifications]
-            await connection.execute(_SQL["lease"], [id_ for id_, _ in taken], [b for _, b in taken], lease, lease_s)
+            leased = await connection.fetch(
+                _SQL["lease"], [id_ for id_, _ in taken], [b for _, b in taken], lease, lease_s
+            )
             await connection.execute(_SQL["pay"], ids, left)
-        return bundles
+        payloads = {row["id"]: row["payload"] for row in leased}
+        return [
+            replace(bundle, notifications=tuple(replace(due, payload=payloads[due.id]) for due in bundle.notifications))
+            for bundle in bundles
+        ]
 
     async def sent(self, bundle: Bundle, *, status: int | None) -> None:
         """The receiver has taken it."""
@@ -180,12 +192,16 @@ def _by_bundle(rows: Sequence[asyncpg.Record], channel_id: uuid.UUID) -> tuple[l
     return list(found.values()), names
 
 
+def _by_id(rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+    """The order in which they were decided; sorted here, as the statements are planned without sorting."""
+    return sorted(rows, key=lambda row: int(row["id"]))
+
+
 def _due(row: asyncpg.Record) -> Due:
     return Due(
         id=row["id"],
         monitor_id=str(row["monitor_id"]),
         dedup_key=row["dedup_key"],
-        payload=row["payload"],
         attempts=row["attempts"],
         due=row.get("due", True),
     )

@@ -1,11 +1,16 @@
 -- Statements of storage/outbox.py. `due`: state waiting or sending, and next_at past; whoever was sending is then taken for dead.
 
+-- name: in_order
+-- For the statements of one claim: the planner does not know how much waits for a channel this minute, and would read all of it and
+-- sort, for every message.
+SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true);
+
 -- name: queues
 -- $1 are organizations that have enough under way; the channel that waited longest comes first, and nobody else claims of it now.
 SELECT q.channel_id, q.tokens, extract(epoch FROM now() - q.refilled_at)::double precision AS since_s, q.failures, c.organization_id, c.name,
     c.kind, c.config, c.secrets_sealed, coalesce((c.config ->> 'group_wait_s')::double precision, 0) AS group_wait_s,
     (SELECT count(DISTINCT f.bundle) FROM notifications f
-        WHERE f.channel_id = q.channel_id AND f.state = 'sending' AND f.next_at > now()) AS under_way
+        WHERE f.channel_id = q.channel_id AND f.bundle IS NOT NULL AND f.state = 'sending' AND f.next_at > now()) AS under_way
 FROM channel_queues q
 JOIN channels c ON c.id = q.channel_id
 WHERE q.blocked_until <= now() AND c.enabled AND c.deleted_at IS NULL AND NOT c.organization_id = ANY($1::uuid[])
@@ -21,27 +26,28 @@ FOR UPDATE OF q SKIP LOCKED;
 -- name: fresh
 -- What was never sent, the first of each group: the next waits for it, so that a recovery never comes before its breach. A channel
 -- that gathers also shows what is not due by itself.
-SELECT n.id, n.channel_id, n.monitor_id, n.dedup_key, n.payload, n.attempts, n.next_at <= now() AS due
+SELECT n.id, n.channel_id, n.monitor_id, n.dedup_key, n.attempts, n.next_at <= now() AS due
 FROM unnest($1::uuid[], $2::double precision[]) AS asked (channel_id, group_wait_s)
 CROSS JOIN LATERAL (
     SELECT f.*
     FROM notifications f
     WHERE f.channel_id = asked.channel_id AND f.state = 'waiting' AND f.bundle IS NULL
         AND f.next_at <= now() + make_interval(secs => asked.group_wait_s)
-        AND NOT EXISTS (
-            SELECT 1
+        -- Not NOT EXISTS, which is joined, and then all that waits is looked through for each.
+        AND (
+            SELECT b.id
             FROM notifications b
             WHERE b.channel_id = f.channel_id AND b.monitor_id = f.monitor_id AND b.group_key = f.group_key AND b.id < f.id
                 AND b.state IN ('waiting', 'sending')
-        )
+            LIMIT 1
+        ) IS NULL
     ORDER BY f.id
     LIMIT $3
-) n
-ORDER BY n.id;
+) n;
 
 -- name: again
 -- What was tried before, each bundle whole.
-SELECT n.id, n.channel_id, n.monitor_id, n.dedup_key, n.payload, n.attempts, n.bundle
+SELECT n.id, n.channel_id, n.monitor_id, n.dedup_key, n.attempts, n.bundle
 FROM unnest($1::uuid[]) AS asked (channel_id)
 CROSS JOIN LATERAL (
     SELECT d.bundle
@@ -51,14 +57,14 @@ CROSS JOIN LATERAL (
     ORDER BY min(d.id)
     LIMIT $2
 ) b
-JOIN notifications n ON n.channel_id = asked.channel_id AND n.bundle = b.bundle AND n.state IN ('waiting', 'sending')
-ORDER BY n.id;
+JOIN notifications n ON n.channel_id = asked.channel_id AND n.bundle = b.bundle AND n.state IN ('waiting', 'sending');
 
 -- name: lease
 UPDATE notifications n
 SET state = 'sending', bundle = taken.bundle, lease = $3, attempts = n.attempts + 1, next_at = now() + make_interval(secs => $4)
 FROM unnest($1::bigint[], $2::uuid[]) AS taken (id, bundle)
-WHERE n.id = taken.id;
+WHERE n.id = taken.id
+RETURNING n.id, n.payload;
 
 -- name: pay
 UPDATE channel_queues q

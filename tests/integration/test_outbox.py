@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import uuid
 from collections import Counter
@@ -27,6 +28,7 @@ from channels.outgoing_http import OutgoingHttp
 from channels.sending import Senders
 from storage.control_plane import ControlPlane
 from storage.migrations import migrate
+from storage.named_queries import load_queries
 from storage.sealing import Sealer
 from topics.transitions import AlertMessage
 
@@ -375,3 +377,27 @@ async def _survive_in(
             await asyncio.gather(task, return_exceptions=True)
     assert {name: count for name, count in kept.items() if " " in name} == dict.fromkeys(wanted, 1)
     await http.close()
+
+
+async def test_what_waits_costs_a_message_nothing(alerting: Alerting) -> None:
+    """Of two thousand that wait, and with the planner's figures from before they came, one claim looks at some hundred."""
+    channel = await alerting.channel("http://127.0.0.1:9999/x")
+    monitor = await alerting.monitor(channel)
+    pool = alerting.control_plane._pool
+    for begin in range(0, 2200, 200):
+        groups = [f"host=h{i}" for i in range(begin, begin + 200)]
+        await alerting.record(*(alerting.message(monitor, 1, "ALERT", "OK", group=group) for group in groups))
+        if begin == 0:
+            await pool.fetch("look", "UPDATE notifications SET state = 'sent', next_at = NULL, finished_at = now()")
+            await pool.fetch("look", "ANALYZE notifications")
+    queries, id_ = load_queries("outbox.sql"), uuid.UUID(channel.id)
+    async with pool.transaction("look") as connection:
+        await connection.fetch(queries["in_order"])
+        for name, values in (("fresh", ([id_], [0.0], 100)), ("again", ([id_], 4))):
+            plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {queries[name]}", *values)
+            assert most_rows(json.loads(plan)[0]["Plan"]) <= 200, plan
+
+
+def most_rows(plan: dict[str, Any]) -> float:
+    """Of any step of a plan."""
+    return max([plan["Actual Rows"] * plan["Actual Loops"], *map(most_rows, plan.get("Plans", []))])

@@ -76,6 +76,8 @@ class Installation:
     async def _load_all(self) -> Any:
         if self.away:
             raise Unavailable("away")
+        self.reading = True
+        await asyncio.sleep(self.slow_s)
         return await self.control_plane.monitors.load_enabled()
 
     async def _load_of(self, scope: OrgScope) -> Any:
@@ -200,18 +202,30 @@ async def test_a_monitor_that_is_new_watches_what_comes_next(installation: Insta
 async def test_what_is_sent_right_behind_a_new_monitor_is_watched(installation: Installation) -> None:
     async with installation.worker("normalize", "watch") as monitors:
         await until(lambda: monitors.known)
-        installation.slow_s = 0.15
+        installation.slow_s, installation.reading = 0.15, False
         await installation.monitor()
         await until(lambda: installation.reading)
         await installation.send(*cpu(95, "a"))
         assert [message.value for message in await until(installation.alerts)] == [95]
         # Where reading takes too long nobody waits for it, and what was sent is stored unwatched.
-        installation.slow_s, installation.reading = 2.0, False
+        installation.slow_s, installation.reading = 5.0, False
         await installation.monitor("second")
         await until(lambda: installation.reading)
         began = time.monotonic()
         await installation.send(*cpu(96, "b"))
         await until(lambda: installation.sent(2))
+        assert time.monotonic() - began < 4
+
+
+async def test_waiting_for_the_control_plane_is_no_reason_to_rest(installation: Installation) -> None:
+    async with installation.worker("watch") as monitors:
+        await until(lambda: monitors.known)
+        installation.slow_s = 0.5
+        first = await installation.monitor("first")
+        await until(lambda: first in monitors.by_id)
+        second = await installation.monitor("second")
+        began = time.monotonic()
+        await until(lambda: second in monitors.by_id)
         assert time.monotonic() - began < 1.5
 
 

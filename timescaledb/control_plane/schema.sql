@@ -498,9 +498,13 @@ CREATE UNIQUE INDEX monitors_name_key ON public.monitors USING btree (organizati
 
 CREATE INDEX notifications_alert_id_idx ON public.notifications USING btree (alert_id);
 
+CREATE INDEX notifications_bundle_idx ON public.notifications USING btree (channel_id, bundle) WHERE ((bundle IS NOT NULL) AND (state = ANY (ARRAY['waiting'::text, 'sending'::text])));
+
 CREATE INDEX notifications_due_idx ON public.notifications USING btree (channel_id, monitor_id, group_key, id) WHERE (state = ANY (ARRAY['waiting'::text, 'sending'::text]));
 
 CREATE INDEX notifications_finished_at_idx ON public.notifications USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+
+CREATE INDEX notifications_fresh_idx ON public.notifications USING btree (channel_id, id) WHERE ((state = 'waiting'::text) AND (bundle IS NULL));
 
 CREATE INDEX notifications_group_idx ON public.notifications USING btree (monitor_id, group_key, sequence);
 

@@ -10,7 +10,7 @@ from storage.outbox import Due
 
 
 def due(id_: int, monitor: str = "m", *, is_due: bool = True) -> Due:
-    return Due(id_, monitor, f"k{id_}", "{}", 0, is_due)
+    return Due(id_, monitor, f"k{id_}", 0, is_due)
 
 
 def limits(*, burst: float = 10, wait: float = 0) -> Limits:
