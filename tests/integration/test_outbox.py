@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from recorded_alerts import SECRET, Alerting, quickly
+from recorded_alerts import SECRET, Alerting, most_rows, quickly
 from webhook_receiver import Received, WebhookReceiver
 
 from aegis.doctor import look_at_notifications
@@ -396,8 +396,3 @@ async def test_what_waits_costs_a_message_nothing(alerting: Alerting) -> None:
         for name, values in (("fresh", ([id_], [0.0], 100)), ("again", ([id_], 4))):
             plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {queries[name]}", *values)
             assert most_rows(json.loads(plan)[0]["Plan"]) <= 200, plan
-
-
-def most_rows(plan: dict[str, Any]) -> float:
-    """Of any step of a plan."""
-    return max([plan["Actual Rows"] * plan["Actual Loops"], *map(most_rows, plan.get("Plans", []))])

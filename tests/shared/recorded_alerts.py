@@ -124,3 +124,8 @@ async def alerting(store_control_plane: ControlPlane) -> AsyncIterator[Alerting]
 def quickly(tries: int, asked_s: float | None) -> float:
     """Pauses between tries of milliseconds, growing as they do."""
     return min(0.1, 0.005 * 2 ** min(tries, 10))
+
+
+def most_rows(plan: dict[str, Any]) -> float:
+    """The most rows that any step of a statement's plan gave (EXPLAIN with FORMAT JSON)."""
+    return max([plan["Actual Rows"] * plan["Actual Loops"], *map(most_rows, plan.get("Plans", []))])
