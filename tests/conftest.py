@@ -33,11 +33,30 @@ if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
+_WHOLE_INSTANCES = ("tests/acceptance/", "tests/chaos/")
+
+
 class _ByFile(LoadScopeScheduling):
-    """Which tests one process runs, where several do: those of a file, also where they stand in classes."""
+    """Which tests one process runs, where several do: those of a file, also where they stand in classes.
+
+    As long as there are others, one process alone runs those that start whole instances: six processes each, which mostly wait,
+    and would wait for one another.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: Any) -> None:
+        busy = any(
+            scope.startswith(_WHOLE_INSTANCES) and not all(unit.values())
+            for other, work in self.assigned_work.items()
+            for scope, unit in work.items()
+            if other is not node
+        )
+        chosen = (scope for scope in self.workqueue if scope.startswith(_WHOLE_INSTANCES) != busy)
+        if (scope := next(chosen, None)) is not None:
+            self.workqueue.move_to_end(scope, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
