@@ -7,6 +7,7 @@ import asyncpg
 from storage.migration_files import Migration, Recorded
 from storage.named_queries import load_queries
 from storage.postgres import postgres_errors
+from topics.errors import Refused
 
 _SQL = load_queries("migrations.sql")
 
@@ -27,10 +28,15 @@ class PostgresTarget:
         return {row["number"]: (row["name"], row["sha256"]) for row in rows}
 
     async def apply(self, migration: Migration) -> None:
-        with postgres_errors(f"apply {self.name} {migration.number:04}_{migration.name}"):
-            async with self._connection.transaction():
-                await self._connection.execute(_SQL["create_records"])
-                await self._connection.execute(migration.text)
-                await self._connection.execute(
-                    _SQL["add_record"], self.name, migration.number, migration.name, migration.sha256
-                )
+        doing = f"apply {self.name} {migration.number:04}_{migration.name}"
+        try:
+            with postgres_errors(doing):
+                async with self._connection.transaction():
+                    await self._connection.execute(_SQL["create_records"])
+                    await self._connection.execute(migration.text)
+                    await self._connection.execute(
+                        _SQL["add_record"], self.name, migration.number, migration.name, migration.sha256
+                    )
+        except Refused as exc:
+            # Whoever migrates is to see what PostgreSQL says, which no client of the API is.
+            raise Refused(f"cannot {doing}: {exc.__cause__}", code=exc.code) from exc
