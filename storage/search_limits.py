@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from topics.errors import TooExpensive
 
@@ -50,6 +50,14 @@ class SearchLimits:
             "max_memory_usage": self.memory_bytes_max,
             **(_CACHED if stops_early else {}),
         }
+
+    def after(self, elapsed_s: float) -> Self:
+        """For the next statement of a question that has taken so long. Raises `TooExpensive` when no time is left."""
+        if not self.seconds_max:
+            return self
+        if elapsed_s >= self.seconds_max:
+            raise TooExpensive(f"max_execution_time = {self.seconds_max:g}", f"a question of {elapsed_s:.1f} s")
+        return replace(self, seconds_max=self.seconds_max - elapsed_s)
 
     def check_range(self, start_ns: int, end_ns: int) -> None:
         """Raise `TooExpensive` for a longer time than may be asked for."""

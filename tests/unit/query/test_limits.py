@@ -121,3 +121,13 @@ def test_a_long_range_is_named_in_whole_days() -> None:
     with pytest.raises(TooExpensive) as caught:
         DEFAULTS["viewer"].check_range(0, (1 << 63) - 1)
     assert (caught.value.limit, caught.value.asked) == ("range = 36,500 days", "a time range of 106,752 days")
+
+
+def test_the_next_statement_of_a_question_has_the_seconds_that_are_left() -> None:
+    limits = replace(DEFAULTS["viewer"], seconds_max=15.0)
+    assert limits.after(0.0) == limits
+    assert limits.after(14.5) == replace(limits, seconds_max=0.5)
+    with pytest.raises(TooExpensive) as caught:
+        limits.after(15.0)
+    assert (caught.value.limit, caught.value.asked) == ("max_execution_time = 15", "a question of 15.0 s")
+    assert replace(limits, seconds_max=0.0).after(99.0).seconds_max == 0.0
