@@ -37,7 +37,7 @@ class _Pool(asyncpg.Pool):
     """A pool that takes a connection back within `RELEASE_TIMEOUT_S`. asyncpg's own waits until the server has acknowledged that
     a statement was cancelled: whoever stops waiting for a server that hangs would go on waiting for as long as a command may."""
 
-    async def release(self, connection: PoolConnectionProxy, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def release(self, connection: PoolConnectionProxy, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's signature
         # Past the time the connection is cut off; what the caller was about to raise stands.
         with suppress(TimeoutError):
             await super().release(connection, timeout=timeout or RELEASE_TIMEOUT_S)

@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = (
     "running_instance",
+    "running_gateway",
     "view_checks",
     "numbered_records",
     "asked_queries",

@@ -40,6 +40,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 
 def kahan(values: list[float]) -> float:
+    """util/kahansum of Prometheus, term by term."""
     total = carry = 0.0
     for value in values:
         added = total + value

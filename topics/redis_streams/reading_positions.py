@@ -23,7 +23,7 @@ class Positions(FaustConsumer):
     @property
     def lanes(self) -> dict[int, Lane]:
         """The partitions owned now, with what they have read and not committed."""
-        raise NotImplementedError
+        raise NotImplementedError  # The consumer that this is a part of has them.
 
     def track(self, tp: TP) -> Track | None:
         """Return the track of a topic partition that is owned now."""

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from promql_formulas import kahan
 
 from query.promql.engine import evaluate, parse
 from query.promql.labels import LabelTable
@@ -29,21 +30,6 @@ HARD = [
 ]
 
 
-def _kahan(values: list[float]) -> float:
-    """util/kahansum of Prometheus, term by term."""
-    total = carry = 0.0
-    for value in values:
-        added = total + value
-        if math.isinf(added):
-            carry = 0.0
-        elif abs(total) >= abs(value):
-            carry += (total - added) + value
-        else:
-            carry += (value - added) + total
-        total = added
-    return total if math.isinf(total) else total + carry
-
-
 def _same(found: float, wanted: float) -> bool:
     return (math.isnan(found) and math.isnan(wanted)) or math.isclose(found, wanted, rel_tol=1e-12, abs_tol=0)
 
@@ -57,9 +43,9 @@ def test_sums_of_rows_are_those_of_prometheus() -> None:
     with np.errstate(all="ignore"):
         sums, means = compensated_sums(*of_rows(values, present)), compensated_means(*of_rows(values, present))
     for each, found, mean in zip(HARD, sums.tolist(), means.tolist(), strict=True):
-        assert _same(found, _kahan(each)), each
-        if math.isfinite(_kahan(each)):
-            assert _same(mean, _kahan(each) / len(each)), each
+        assert _same(found, kahan(each)), each
+        if math.isfinite(kahan(each)):
+            assert _same(mean, kahan(each) / len(each)), each
     # Means of what overflows: of the values that were given, not of their sum.
     assert means.tolist()[3] == pytest.approx(1.7e308)
     assert abs(means.tolist()[4]) < 1e293
