@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -67,6 +69,16 @@ async def test_a_page_that_stops_early_is_not_refused_for_the_rows_behind_it(ask
     await asked.keep("spans", *({"trace_id": "t", "span_id": str(i)} for i in range(30_000)))
     whole = await asked.get("/query/traces/t")
     assert whole.json()["error"]["details"][0]["path"] == "max_rows_to_read = 1000"
+
+
+async def test_the_fields_of_a_question_share_its_seconds(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    await asked.limit(viewer={"seconds": 3})
+    clock = SimpleNamespace(monotonic=itertools.count(0.0, 2.0).__next__)
+    monkeypatch.setattr("query.log_facets.time", clock)
+    assert (await asked.post("/query/logs/facets", fields=["service"])).status_code == 200
+    refused = await asked.post("/query/logs/facets", fields=["service", "level"])
+    assert refused.status_code == 422
+    assert refused.json()["error"]["details"][0]["path"] == "max_execution_time = 3"
 
 
 async def test_questions_past_the_turns_of_an_organization_are_429_and_come_again(asked: Asked) -> None:
